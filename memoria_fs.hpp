@@ -1,0 +1,12002 @@
+// memoria_fs: state, logs and linked notes in plain files that several processes touch, kept safe. One C++17 header,
+// standard library only. Linux, macOS, Windows. MIT licence, at the end of this file.
+//
+//   #include <iostream>
+//
+//   #include "memoria_fs.hpp"
+//
+//   int main() {
+//     // Replaced whole: a reader sees the old text or the new, and so does whoever looks after a power cut.
+//     memoria::atomic_write_text("wiki/fsync.md", "# fsync\n\nSee [[rename]] and [[../../etc/passwd]].\n");
+//     // Entries of many processes never mix, and are on disk when the call returns.
+//     memoria::locked_append_text("daily.log", "wrote wiki/fsync.md\n");
+//     // No other writer comes in between reading and writing.
+//     const memoria::json state = memoria::update_json(
+//         "state.json", memoria::json::object(), [](memoria::json& s) { s["runs"] = s.value("runs", 0) + 1; });
+//
+//     const std::string note = memoria::read_text("wiki/fsync.md");
+//     for (const memoria::wikilink& link : memoria::wikilinks(note)) {
+//       const auto article = memoria::safe_article_path(link.target, "wiki");  // nothing if it leads out of wiki/
+//       std::cout << link.target << (!article ? ": refused" : exists(*article) ? ": there" : ": missing") << '\n';
+//     }
+//     std::cout << "run number " << state["runs"].dump() << '\n';
+//   }
+//
+// To use it, copy this file. To try it on your machine and on the file system that you will use (TMPDIR chooses which):
+//   c++ -std=c++17 -DMEMORIA_FS_TESTS -DDOCTEST_CONFIG_IMPLEMENT_WITH_MAIN -include doctest/doctest.h -x c++ memoria_fs.hpp -o selftest
+//
+// What it does not do
+//   No transaction over several files: write_batch shares the cost of syncing, and a crash may leave some files new.
+//   No database: a save writes the whole file, a JSON value is whole in memory.
+//   No protection from writers that do not ask for the lock: locks are advisory, as everywhere on POSIX.
+//   No promise beyond the system's: a drive that lies about its cache, and network file systems (NFS is untested).
+//   No proof on Windows and macOS that a directory entry survives a power cut; what was tried where: README, "Limits".
+//   Extended attributes, access lists and other hard links of a replaced file are not kept.
+//
+// Contents: search for a tag. It opens the part's interface, its definitions and its tests.
+//   [errors]    error, errc: every function that fails comes throwing and with std::error_code
+//   [replace]   atomic_write_text, read_text, atomic_file, write_batch, remove_stale_temporaries
+//   [lock]      file_lock, lock_path
+//   [append]    locked_append_text
+//   [wikilink]  parse_wikilink, extract_wikilinks, wikilinks, position_of, replace_wikilinks
+//   [confine]   safe_article_path, require_article_path, confined_dir
+//   [json]      json, json_error: parse, change, dump
+//   [state]     load_json_with_recovery, load_json, save_json, update_json, load_json_snapshot, save_json_if_unchanged
+//   [vault]     link_graph, rename_article, wiki_article_exists, count_inbound_links
+// Interface first, then detail::os (the only part that knows the system), definitions, tests.
+//
+// Guarantees, with the default options. "Serial": one after the other, between threads and between processes.
+// Every function may be called from any number of threads; an object is for one thread at a time.
+//
+//   function                   atomic              durable on return     several writers     left behind by a crash
+//   atomic_write_text,         yes                 content, name, new    blind: the last     the old file or the new;
+//   atomic_file                                    parent directories    one wins, whole     one temporary file
+//   write_batch                each file           as above              as above            some files new, others
+//                                                                                            old; temporary files
+//   read_text                  sees one version    -                     needs no lock       nothing
+//                              of a file replaced
+//                              whole
+//   remove_stale_temporaries   each file           -                     leaves living       nothing new
+//                                                                        writers' alone
+//   locked_append_text         among those that    the entry; a new      serial              parts of unacknowledged
+//                              take the lock       log's name                                entries, at the end
+//   file_lock                  -                   -                     excludes            no lock; the lock file,
+//                                                                                            which stays anyway
+//   save_json, update_json,    yes                 as atomic_write_text  serial              as atomic_write_text; the
+//   save_json_if_unchanged                                                                   lock file
+//   load_json                  as read_text        -                     needs no lock       nothing
+//   load_json_with_recovery,   as read_text;       the backup, before    serial where it     a corrupt file under its
+//   load_json_snapshot         setting a corrupt   the fallback is       moves a file        own or its backup's name
+//                              file aside: yes     returned
+//   confined_dir's members     as the functions    as they are           as they are; no     as they do
+//                              of these names                            race leads outside
+//   safe_article_path,         -                   -                     true at the moment  nothing
+//   require_article_path,                                                of the call
+//   wiki_article_exists
+//   link_graph,                each note, not the  -                     needs no lock       nothing
+//   count_inbound_links        directory
+//   rename_article             each note           each note             serial with itself  both notes, every link
+//                                                                                            alive; the same call again
+//                                                                                            finishes
+//   everything else: text and  touches no file     -                     -                   -
+//   JSON in memory
+//
+// With write_options::generations a crash may leave a gap in their numbers. On NFS (untested): replacing is as atomic as
+// the server's rename, locks exclude as far as server and mount options let them (never with local_lock), and a reader
+// on another machine may see the old version until it opens the file anew.
+
+#ifdef MEMORIA_FS_VERSION
+#if MEMORIA_FS_VERSION != 100
+#error "memoria_fs.hpp: two versions of this header in one translation unit"
+#endif
+#endif
+
+#ifndef MEMORIA_FS_HPP
+#define MEMORIA_FS_HPP
+
+#define MEMORIA_FS_MAJOR 0
+#define MEMORIA_FS_MINOR 1
+#define MEMORIA_FS_PATCH 0
+#define MEMORIA_FS_VERSION 100  // major * 10000 + minor * 100 + patch
+
+// ---- Configuration: define before the include, the same in every unit of a program ----------------------------------
+//
+// MEMORIA_FS_NAMESPACE   the namespace everything lives in (default: memoria); two private copies under two names may
+//                        meet in one program
+// MEMORIA_FS_TESTS       compile the test cases at the end of this file and the fault seam in detail::os; include
+//                        doctest first
+//
+// Neither changes the layout of a class: units built with and without exceptions, with and without tests get inline
+// namespaces of their own and can be linked into one program.
+
+#ifndef MEMORIA_FS_NAMESPACE
+#define MEMORIA_FS_NAMESPACE memoria
+#define MEMORIA_FS_DEFAULT_NAMESPACE
+#endif
+
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define MEMORIA_FS_EXCEPTIONS 1
+#else
+#define MEMORIA_FS_EXCEPTIONS 0
+#endif
+
+#if defined(MEMORIA_FS_TESTS) && MEMORIA_FS_EXCEPTIONS
+#define MEMORIA_FS_ABI v0_tests
+#elif defined(MEMORIA_FS_TESTS)
+#define MEMORIA_FS_ABI v0_tests_noexcept
+#elif MEMORIA_FS_EXCEPTIONS
+#define MEMORIA_FS_ABI v0
+#else
+#define MEMORIA_FS_ABI v0_noexcept
+#endif
+
+#define MEMORIA_FS_INLINE inline
+
+// <windows.h> and many a C header define these as function-like macros; the header must not notice.
+#pragma push_macro("min")
+#pragma push_macro("max")
+#undef min
+#undef max
+
+#include <atomic>
+#include <charconv>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+
+using path = std::filesystem::path;
+
+// ---- [errors] ---------------------------------------------------------------------------------------------------------
+//
+// Every function that can fail comes twice, as in std::filesystem: f(args...) throws memoria::error (or a class derived
+// from it), f(args..., std::error_code&) throws nothing but std::bad_alloc and clears or sets its last argument. What
+// the operating system reported keeps its own code (std::errc::no_space_on_device, ...); errc below is for what it has
+// no word for. Nothing in this file aborts, exits, or asserts on data; nothing but load_json_with_recovery without a
+// reporter prints.
+
+enum class errc {
+  lock_timeout = 1,   // somebody else held the lock until the deadline                         == std::errc::timed_out
+  lock_unsupported,   // this file system, or the system, refuses to lock                       == std::errc::not_supported
+  lock_nested,        // this thread is already inside an update of this file     == std::errc::resource_deadlock_would_occur
+  not_durable,        // applied and visible, but not proven to survive a power cut: do not repeat an append
+  unsafe_path,        // the name leads out of its directory, or could on some system == std::errc::operation_not_permitted
+  not_regular,        // a directory, FIFO, socket or device where a plain file was expected    == std::errc::invalid_argument
+  is_symlink,         // symlink_policy::refuse met a symbolic link       == std::errc::too_many_symbolic_link_levels
+  changed_meanwhile,  // another writer kept changing the file under the operation; nothing was applied
+  size_mismatch,      // the system stored fewer bytes than it acknowledged; nothing was applied == std::errc::io_error
+  corrupt_json,       // the bytes were read and are not JSON                       == std::errc::illegal_byte_sequence
+  json_limit,         // valid as far as read, but deeper than the limit allows           == std::errc::value_too_large
+  json_type,          // a JSON value of another type, or a number out of range    == std::errc::argument_out_of_domain
+  json_missing,       // no such key, index or pointer target                 == std::errc::result_out_of_range
+};
+
+const std::error_category& error_category() noexcept;
+std::error_code make_error_code(errc e) noexcept;
+
+namespace detail {
+struct status;
+struct replacement;
+struct staged_batch;
+struct confined_root;
+}  // namespace detail
+
+// Thrown by every throwing form for a failed file operation. Existing handlers for std::filesystem::filesystem_error
+// keep working. what() reads  OPERATION "PATH": STEP: REASON  and is UTF-8, for example
+//   atomic_write_text "/home/a/state.json": fsync: No space left on device
+class error : public std::filesystem::filesystem_error {
+ public:
+  error(std::string operation, const path& file, const detail::status& why);
+
+  const std::string& operation() const noexcept { return text_->operation; }  // "atomic_write_text"
+  const std::string& step() const noexcept { return text_->step; }            // "fsync": the call that failed, if one did
+  const char* what() const noexcept override { return text_->what.c_str(); }
+
+ private:
+  struct texts {
+    std::string operation, step, what;
+  };
+  std::shared_ptr<const texts> text_;  // shared, because copying an exception must not throw
+};
+
+// ---- [replace] --------------------------------------------------------------------------------------------------------
+//
+// Whole-file replacement: a reader sees the old content or the new, never a mixture, and after a crash one of the two is
+// there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's owner
+// and mode, its size checked, synced, renamed over the target, the directory synced. Everything happens relative to one
+// directory handle opened first, so that a directory renamed meanwhile changes nothing.
+//
+// Plain replacement is blind: of several writers the last one wins, whole. For read-modify-write see update_json.
+
+enum class durability {
+  none,  // still atomic for other processes; a power cut may bring back the old file, on some systems an empty one
+  data,  // the content is synced before the rename, the directory is not: old or new after a power cut, never torn
+  full,  // when the call returns the new content survives a power cut: file, directory entry, every created parent
+};
+
+enum class symlink_policy {
+  follow,   // the link stays, the file it leads to is replaced; lock, temporary file and backups live beside that file
+  replace,  // the link itself is replaced by a file, as rename(2) and the seed do
+  refuse,   // errc::is_symlink
+};
+
+struct write_options {
+  durability durable = durability::full;
+  symlink_policy symlinks = symlink_policy::follow;
+  bool create_parents = true;  // a failed call removes the ones it made
+  bool overwrite = true;       // false: std::errc::file_exists, and never clobbers a file that appears meanwhile
+  unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
+  // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
+  // go where the owner could not be kept), and a new one gets what the umask leaves of 0666.
+  std::optional<std::filesystem::perms> permissions;
+  // Windows only: how long to try again when a virus scanner or a reader holds the target open.
+  std::chrono::milliseconds retry_for{2000};
+};
+
+// Replaces the content of `file` (creating it if need be) with `content`, bytes as given.
+// Errors: the system's own; errc::not_durable (the new content is in place, a sync failed after the rename);
+// errc::not_regular (a directory gives std::errc::is_a_directory); errc::size_mismatch. On every other error but
+// not_durable the old file is untouched and no temporary file stays. A target that is itself a mount point (a
+// bind-mounted file) cannot be replaced: std::errc::device_or_resource_busy. What is not kept: extended attributes,
+// ACLs, other hard links to the old file.
+// Thread- and process-safe. A killed writer leaves at most one temporary file (see remove_stale_temporaries).
+void atomic_write_text(const path& file, std::string_view content, const write_options& options, std::error_code& ec);
+void atomic_write_text(const path& file, std::string_view content, std::error_code& ec);
+
+// The whole content of a regular file. Files that grow while they are read are read to their end; a FIFO or a device is
+// refused (errc::not_regular), so that nothing hangs. On Windows a reader that meets someone's replacement tries again.
+std::string read_text(const path& file, std::error_code& ec);
+
+// Streaming replacement in constant memory: write() as often as you like, then commit(). Destroyed uncommitted, nothing
+// has happened. An object is for one thread at a time. After a failed write() or commit() the replacement is abandoned
+// and its temporary file removed (a failed fsync is final: the pages may already be marked clean).
+class atomic_file {
+ public:
+  atomic_file() noexcept;  // not open
+  atomic_file(const path& file, const write_options& options, std::error_code& ec);
+  atomic_file(const path& file, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+  explicit atomic_file(const path& file, const write_options& options = {});
+  void write(std::string_view bytes);
+  void commit();
+#endif
+  atomic_file(atomic_file&&) noexcept;
+  atomic_file& operator=(atomic_file&&) noexcept;
+  ~atomic_file();
+
+  void write(std::string_view bytes, std::error_code& ec);
+  void commit(std::error_code& ec);
+  void discard() noexcept;          // as destruction does
+  bool is_open() const noexcept;    // true until commit, discard or a failure
+
+ private:
+  std::unique_ptr<detail::replacement> work_;
+};
+
+// Many files replaced for little more than the price of one sync pass: add() stages a file beside its target and starts
+// its write-back, commit() syncs all, then renames all, then syncs each directory once. Each file is old or new whatever
+// happens; the batch as a whole is not one transaction: a crash during commit may leave some files new and some old.
+// If commit() fails before the first rename, nothing is applied. Two entries for one file: the later one wins.
+// Holds one descriptor for each staged file and one for each directory until commit. One thread at a time.
+class write_batch {
+ public:
+  explicit write_batch(const write_options& options = {});
+  write_batch(write_batch&&) noexcept;
+  write_batch& operator=(write_batch&&) noexcept;
+  ~write_batch();  // discards what was not committed
+
+#if MEMORIA_FS_EXCEPTIONS
+  void add(const path& file, std::string_view content);
+  void commit();
+#endif
+  void add(const path& file, std::string_view content, std::error_code& ec);  // on failure this file is not part of it
+  // After an error committed() tells how many files, in the order of add(), were replaced.
+  void commit(std::error_code& ec);
+  std::size_t size() const noexcept;       // staged and not yet committed
+  std::size_t committed() const noexcept;  // replaced by the last commit()
+
+ private:
+  std::unique_ptr<detail::staged_batch> work_;
+};
+
+// Removes from `directory` (not below it) the temporary files whose writer is dead: a living writer holds a lock on its
+// own, which the kernel drops when it dies. Returns how many went. Never touches the temporaries of other libraries.
+// On a file system that cannot lock nothing is removed.
+std::size_t remove_stale_temporaries(const path& directory, std::error_code& ec);
+
+#if MEMORIA_FS_EXCEPTIONS
+void atomic_write_text(const path& file, std::string_view content, const write_options& options = {});
+std::string read_text(const path& file);
+std::size_t remove_stale_temporaries(const path& directory);
+#endif
+
+// ---- [lock] -----------------------------------------------------------------------------------------------------------
+//
+// Advisory locks between threads and processes (flock on POSIX, a byte far past the end on Windows), released by the
+// kernel when the holder dies. Never lock a file that is replaced by rename: the waiter would wake up with a lock on the
+// dead file. lock_path() names the file to lock instead.
+
+enum class lock_mode { exclusive, shared };
+
+struct lock_options {
+  lock_mode mode = lock_mode::exclusive;
+  std::optional<std::chrono::milliseconds> timeout;  // none: wait for ever; zero: try once. Past it: errc::lock_timeout
+  bool create = true;  // create the lock file if it is missing; readers that must leave no trace set false
+};
+
+// RAII. Movable; unlock() or destruction releases. The lock file is opened without following a symlink and is never
+// removed by this library, because removing it would let two holders in. No fairness is promised. A child made by fork()
+// inherits the lock and holds it until it, too, closes the descriptor or execs. On NFS even a try may wait for the
+// server. Errors: errc::lock_timeout, errc::lock_unsupported, the system's own.
+class file_lock {
+ public:
+  file_lock() noexcept = default;
+  file_lock(const path& lock_file, const lock_options& options, std::error_code& ec);
+  file_lock(const path& lock_file, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+  explicit file_lock(const path& lock_file, const lock_options& options = {});
+#endif
+  file_lock(file_lock&& other) noexcept : handle_(std::exchange(other.handle_, -1)) {}
+  file_lock& operator=(file_lock&& other) noexcept;
+  ~file_lock() { unlock(); }
+
+  bool owns_lock() const noexcept { return handle_ != -1; }
+  explicit operator bool() const noexcept { return owns_lock(); }
+  void unlock() noexcept;
+
+ private:
+  std::intptr_t handle_ = -1;  // a descriptor or a HANDLE: the same type everywhere
+};
+
+// The lock that the [state] functions take for `file`: `.NAME.lock` beside the file that `file` leads to when symbolic
+// links are followed. A name too long for that is shortened and told apart by a hash.
+path lock_path(const path& file, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+path lock_path(const path& file);
+#endif
+
+// ---- [append] ---------------------------------------------------------------------------------------------------------
+
+struct append_options {
+  durability durable = durability::full;  // full also syncs the directory of a log that is still empty
+  // Keep the log a sequence of whole lines: a newline that a crashed writer left out is supplied before the entry, and
+  // so is a missing one at its end. Needs permission to read the log.
+  bool whole_lines = false;
+  bool create_parents = true;
+  std::optional<std::chrono::milliseconds> timeout;  // for the lock; none: wait for ever
+};
+
+// Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
+// writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is synced.
+// Returns when this entry is durable. The sync happens after the lock is released, so that waiting writers' syncs
+// overlap. A log that is renamed away or replaced while we wait is noticed, and the entry goes to the living one.
+// Errors: the system's own; if the write fails (disk full) the log is cut back to its old length, unless others have
+// appended behind us meanwhile without a lock. errc::not_durable: the entry is in the log, but the sync failed: appending
+// it again would write it twice. errc::lock_timeout, errc::lock_unsupported, errc::not_regular: nothing was written.
+void locked_append_text(const path& file, std::string_view content, const append_options& options, std::error_code& ec);
+void locked_append_text(const path& file, std::string_view content, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+void locked_append_text(const path& file, std::string_view content, const append_options& options = {});
+#endif
+
+// ---- [wikilink] -------------------------------------------------------------------------------------------------------
+//
+// Links between notes, [[target|display]], found in text. Pure functions: no file is touched, nothing is remembered, any
+// bytes are accepted, and the time is linear in their number.
+//
+// Two readings of one text:
+// - The seed's: every match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\], from left to right, wherever it stands. extract_wikilinks,
+//   and wikilinks() with include_code. The same bytes as Python's re.findall, on every input.
+// - A reader's, wikilinks() by default: what a person looking at the rendered note would call a link. The rules, with
+//   where they come from (CM = CommonMark 0.31, OH = Obsidian Help):
+//     The innermost opening brackets begin the link: [[a [[b]] and [[[b]]] are links to b (as md4c and pulldown-cmark read).
+//     A link stays within one paragraph (blocks end inline text, CM 6). A blank target is none.
+//     A backslash before the brackets makes them text (CM 2.4); the one before the pipe of [[a\|b]] in a table belongs
+//     to the table (OH, "Advanced formatting syntax").
+//     Skipped: fenced code (CM 4.5) and indented code (CM 4.4), also inside lists and quotes (CM 5); code spans (CM 6.1:
+//     closed by as many backticks as opened it, in the same paragraph); HTML comments (CM 4.6, 6.6); %%comments%% of one
+//     or many lines (OH, "Basic formatting syntax"); math, $$...$$ of one or many lines and $...$ as Pandoc reads it
+//     (tex_math_dollars: no space inside the dollars, no digit after them, so that $5 and $6 are prices).
+//     What is opened and never closed is text, but a fence and a comment that begins its line run to the end (CM 4.5, 4.6).
+//     Frontmatter (from --- on the first line to the next --- or ...) is read, its links are marked as such.
+//   A link that begins in text is read to its end, so the display may hold code: [[note|`f()`]]. Raw HTML is read.
+
+// "a|b" is "a", a link without a pipe is itself; white space stripped at both ends, all of what Python's str.strip takes
+// away (Unicode white space and the separators 1C to 1F; bytes that are not UTF-8 are no white space). A view into `raw`.
+std::string_view parse_wikilink(std::string_view raw);
+
+// The targets of all links, as written between "[[" and the pipe or "]]": code and comments are not skipped, nothing is
+// stripped.
+std::vector<std::string> extract_wikilinks(std::string_view content);
+
+// One link: views into the content it was found in, valid as long as that is.
+struct wikilink {
+  std::string_view target;   // between "[[" and the pipe or "]]", byte for byte: "note#heading", " padded ", "a\" of [[a\|b]]
+  std::string_view display;  // after the first pipe; empty without one
+  std::size_t offset = 0;    // of "[[" in the content, or of the "!" of an embed; see position_of
+  std::size_t length = 0;    // up to and with "]]"
+  bool embed = false;        // ![[...]]
+  bool piped = false;        // there is a pipe, be it before nothing: [[a|]]
+  bool frontmatter = false;  // stands in the properties at the top of the note
+
+  // The parts of the target, white space stripped, computed when asked. "dir/note#One#Two": note "dir/note", heading
+  // "One#Two". "note#^id": block "id". "#here": note "". The backslash that escapes the pipe in a table is left out.
+  std::string_view note() const;
+  std::string_view heading() const;
+  std::string_view block() const;
+};
+
+struct wikilink_options {
+  bool include_code = false;  // the seed's reading: links in code, comments and math too, targets as extract_wikilinks has them
+};
+
+namespace detail {
+
+// Where a scan stands. Plain data of fixed size, so that scanning allocates nothing.
+struct wikilink_scan {
+  static constexpr unsigned max_depth = 12;  // nested list items told apart; deeper ones count as the twelfth
+
+  std::string_view text;
+  std::size_t at = 0;                // everything before is done
+  std::size_t close = 0;             // a "]" found further on
+  std::size_t frontmatter_end = 0;
+  std::size_t paragraph_end = 0;     // valid while `at` is before it
+  std::size_t block_start = 0;       // the first byte of the content of this line
+  std::size_t fence_length = 0;
+  std::size_t seen_end = 0;          // of the block that `seen` is about
+  std::uint64_t seen = 0;            // where bytes are that may begin something
+  std::uint64_t unclosed_code = 0;   // bit n: no run of n backticks ahead in this paragraph
+  unsigned fence_base = 0;           // column of the content of the container that holds the fence
+  unsigned fence_quotes = 0;
+  unsigned quotes = 0;               // how deep this line is in block quotes
+  unsigned depth = 0;                // open list items, and the column at which the content of each begins
+  unsigned columns[max_depth] = {};
+  char fence = 0;                    // inside fenced code: its character
+  bool unclosed_math = false;        // no dollar ahead in this paragraph that could close
+  bool no_block_math = false;        // no "$$" ahead
+  bool no_percent = false;           // no "%%" ahead
+  bool no_comment_end = false;       // no "-->" ahead
+  bool include_code = false;
+  bool line_start = true;            // `at` is where a line begins
+  bool single_line = false;          // this line is a block of its own: a heading, a table row, a property
+  bool in_paragraph = false;         // the line before was text: what is indented here is no code
+  bool indented_code = false;        // the line before was indented code
+};
+
+}  // namespace detail
+
+// All links of a text in their order, found one by one as the loop asks: for (const wikilink& link : wikilinks(text)).
+// A single pass with fixed state and no allocation; begin() starts again. Copies of an iterator are independent.
+class wikilink_range {
+ public:
+  class iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = wikilink;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const wikilink*;
+    using reference = const wikilink&;
+
+    iterator() noexcept = default;  // the end
+    reference operator*() const noexcept { return link_; }
+    pointer operator->() const noexcept { return &link_; }
+    iterator& operator++();
+    iterator operator++(int);
+    friend bool operator==(const iterator& a, const iterator& b) noexcept {
+      return a.link_.target.data() == b.link_.target.data();
+    }
+    friend bool operator!=(const iterator& a, const iterator& b) noexcept { return !(a == b); }
+
+   private:
+    friend class wikilink_range;
+    wikilink link_;  // a target of null: the end
+    detail::wikilink_scan scan_;
+  };
+
+  wikilink_range() noexcept = default;
+  wikilink_range(std::string_view content, const wikilink_options& options) : content_(content), options_(options) {}
+  iterator begin() const;
+  iterator end() const noexcept { return {}; }
+
+ private:
+  std::string_view content_;
+  wikilink_options options_;
+};
+
+wikilink_range wikilinks(std::string_view content, const wikilink_options& options = {});
+
+// The views would dangle: give the string a name first.
+template <class String, class = std::enable_if_t<std::is_same_v<std::remove_const_t<String>, std::string>>>
+wikilink_range wikilinks(String&& temporary, const wikilink_options& options = {}) = delete;
+
+struct text_position {
+  std::size_t line = 1;    // 1-based; a line ends with "\n"
+  std::size_t column = 1;  // 1-based, in bytes
+};
+
+// Line and column of a byte. Linear in `offset`: lines are not counted until somebody asks. Past the end: the end.
+text_position position_of(std::string_view content, std::size_t offset);
+
+// The content with the note part of some links replaced: rename(const wikilink&) gives the new note, or an empty optional
+// to leave the link alone (anything like std::optional<std::string>). Embed mark, heading, block, display, spacing and
+// every other byte stay. For [[#here]] the new note is put before the "#".
+template <class F>
+std::string replace_wikilinks(std::string_view content, F&& rename, const wikilink_options& options = {});
+
+// ---- [confine] ------------------------------------------------------------------------------------------------------
+//
+// Names written by a model or a stranger. Two tools: safe_article_path checks a link at one moment and gives a path, as
+// the seed does; confined_dir holds a directory open and lets no name out of it, also while somebody changes the tree.
+//
+// Threat model of confined_dir. The attacker chooses every name, and may at any moment create, replace, exchange and
+// remove files, directories and symbolic links inside the directory. What the attacker cannot do: have a file outside
+// read, written, created, removed or listed, learn whether it exists, or make a call hang on a FIFO. What the attacker
+// can do: have calls fail (errc::unsafe_path, errc::changed_meanwhile, the system's own), and have them work on another
+// file inside than the one the name led to a moment ago; whoever may write inside may do that anyway.
+// Not defended against, because the file system itself says that these are inside:
+// - mount points and bind mounts below the directory (to make one takes root, and then names are the least worry);
+// - hard links: a file that is also named inside is inside. Keep directories that strangers write to on a file system
+//   of their own, or set fs.protected_hardlinks (the default on Linux), which lets nobody link a file not theirs;
+// - the directory itself, or one inside that is just being walked, moved elsewhere: what was opened stays open, as with
+//   any handle.
+// Linux: openat2 with RESOLVE_BENEATH and RESOLVE_NO_MAGICLINKS; what it refuses is refused, its EAGAIN is tried again
+// 128 times (then errc::changed_meanwhile). Elsewhere, on kernels before 5.6 and where seccomp forbids the call: one
+// directory at a time, never through a link, with a stack of handles, so that ".." is never asked of the system (a name
+// of a thousand levels needs a thousand handles). Windows: walked, too, but by path, each directory held open unshared
+// for deletion, so that none can be renamed meanwhile; every reparse point (symbolic link, junction) is refused.
+// Unproven there under races.
+
+// Resolves a link to the path of an article in `knowledge_dir`: strips an alias ("a|b" is a) and white space, appends
+// ".md", follows symbolic links, and gives the absolute path if it is inside `knowledge_dir`, nullopt if not; nullopt
+// also for an empty or absolute link, a NUL, a symbolic link that leads to itself or through more than 1000 others. The
+// article need not exist: what is missing is taken as it is written. Bytes that are not UTF-8 are a name as any other.
+// Windows refuses besides: what is not UTF-8, drive letters, "\\server", "a:stream", names of devices whatever their
+// extension (CON, NUL, COM1.txt), names ending in a dot or space, wildcards; "\" separates like "/".
+// Holds for the moment of the call only; for use under attack see confined_dir.
+std::optional<path> safe_article_path(std::string_view link, const path& knowledge_dir);
+
+// A name led, or would lead, out of its directory. code() is errc::unsafe_path; what() names the component that leaves.
+class unsafe_path_error : public error {
+ public:
+  using error::error;
+};
+
+// safe_article_path that reports errc::unsafe_path instead of nullopt.
+path require_article_path(std::string_view link, const path& knowledge_dir, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+path require_article_path(std::string_view link, const path& knowledge_dir);  // throws unsafe_path_error
+#endif
+
+// An opened directory that no name, symlink or race leads out of; see the threat model above. Const members may be
+// called from many threads at once.
+//
+// Names are UTF-8 and relative, "/" between components (Windows: or "\"). "" and "." are the directory itself. A
+// symbolic link is followed wherever it leads inside, and ".." after it goes up from where it led, as the system does
+// it. Refused with errc::unsafe_path, for every operation, exists() too: an absolute name, a NUL, a ".." above the top,
+// a link that is absolute (even to a place inside: it leads through "/") or climbs out; Windows: names as above.
+// Names of 4096 bytes or more are std::errc::filename_too_long, more than 40 links too_many_symbolic_link_levels.
+class confined_dir {
+ public:
+  confined_dir() noexcept;  // not open: every call fails with std::errc::bad_file_descriptor
+  confined_dir(const path& directory, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+  explicit confined_dir(const path& directory);
+  std::string read_text(std::string_view name) const;
+  void atomic_write_text(std::string_view name, std::string_view content, const write_options& options = {}) const;
+  void locked_append_text(std::string_view name, std::string_view content, const append_options& options = {}) const;
+  bool exists(std::string_view name) const;
+  bool remove(std::string_view name) const;
+  std::vector<std::string> list(std::string_view name = ".") const;
+#endif
+  confined_dir(confined_dir&&) noexcept;
+  confined_dir& operator=(confined_dir&&) noexcept;
+  ~confined_dir();
+
+  // As the functions of the same name: only regular files, the same atomicity, locks, durability and errors. Writing
+  // through a link replaces the file that it leads to; symlink_policy says otherwise. Parents are made inside only.
+  std::string read_text(std::string_view name, std::error_code& ec) const;
+  void atomic_write_text(std::string_view name, std::string_view content, const write_options& options,
+                         std::error_code& ec) const;
+  void atomic_write_text(std::string_view name, std::string_view content, std::error_code& ec) const;
+  void locked_append_text(std::string_view name, std::string_view content, const append_options& options,
+                          std::error_code& ec) const;
+  void locked_append_text(std::string_view name, std::string_view content, std::error_code& ec) const;
+
+  // Whether the name leads to anything. False for what is missing and for a link that leads to nothing inside.
+  bool exists(std::string_view name, std::error_code& ec) const;
+  // Removes a file, an empty directory, or a link itself. False: there was nothing. Durable when it returns; if that
+  // cannot be proven, errc::not_durable.
+  bool remove(std::string_view name, std::error_code& ec) const;
+  // The names in a directory, without "." and "..", in byte order.
+  std::vector<std::string> list(std::string_view name, std::error_code& ec) const;
+  std::vector<std::string> list(std::error_code& ec) const;
+
+ private:
+  std::unique_ptr<detail::confined_root> root_;
+};
+
+// ---- [json] -----------------------------------------------------------------------------------------------------------
+//
+// JSON texts as values: read, changed in one place, written back with nothing else moved. Objects keep the order of
+// their keys, integers of any size keep their digits, doubles are written with the shortest digits that read back the
+// same. Member names are nlohmann/json's for what both have; what differs is said where it does:
+//   no constructor takes a brace list (json{j} copies j); json::object({{"k", 1}}) and json::array({1, 2}) build
+//   no implicit conversion out of a json; get<T>() checks type and range, and never rounds towards an integer
+//   a missing key through a const operator[] is null; an index may append, but not skip
+//
+// A json behaves like an int between threads: any number may read it, one may change it while nobody reads.
+// Nothing here recurses by the depth of a document: parsing, copying, comparing, dumping and destroying a tree a million
+// levels deep need no deep stack.
+
+// strict: RFC 8259. Refused: NaN and Infinity, unpaired surrogate escapes (they name no character), a byte order mark,
+//   numbers beyond the largest double (integers are never too large). Tiny numbers become zero. `-0` is the integer 0.
+// python: what CPython 3.11's json.loads(str) accepts: NaN, Infinity and -Infinity, unpaired surrogates (kept as WTF-8),
+//   1e400 is infinity; and a leading byte order mark. Integers of more than 4,300 digits, which CPython refuses since
+//   3.11 to save itself quadratic work, are accepted too.
+// In both the bytes have to be UTF-8 and the last of several equal keys wins, in the place of the first.
+enum class json_dialect { strict, python };
+
+struct json_parse_options {
+  json_dialect dialect = json_dialect::strict;
+  std::size_t max_depth = 1024;  // arrays and objects around a value; deeper is errc::json_limit, not corruption
+};
+
+// dump({2}) writes what Python's json.dumps(x, indent=2, ensure_ascii=False) writes, {2, true} what json.dumps(x,
+// indent=2) does, {} like nlohmann the shortest form: no white space at all.
+struct json_dump_options {
+  int indent = -1;            // spaces a level; 0: line breaks only; negative: everything on one line
+  bool ensure_ascii = false;  // everything but ' ' to '~' as \uXXXX
+  json_dialect dialect = json_dialect::strict;  // python: NaN and infinities may be written
+};
+
+// Why a text was refused. line and column count from 1, in bytes; all three positions are 0 where there is no text
+// (get, at, dump).
+struct json_problem {
+  std::error_code code;  // corrupt_json, json_limit, json_type (a strict number too large), json_missing; 0: no problem
+  std::string reason;    // expected ',' or '}' after a member, found '"'
+  std::size_t offset = 0, line = 0, column = 0;
+  std::string excerpt;  // the line around the place, at most 60 bytes, cut at characters, control characters as '?'
+
+  explicit operator bool() const noexcept { return static_cast<bool>(code); }
+  // 14:7: expected ',' or '}' after a member, found '"'   and with a file name   state.json:14:7: expected ...
+  std::string message(std::string_view file = {}) const;
+};
+
+// Thrown by every throwing form of this part. what() is problem().message().
+class json_error : public std::system_error {
+ public:
+  explicit json_error(json_problem problem);
+
+  const json_problem& problem() const noexcept { return text_->problem; }
+  const std::string& reason() const noexcept { return text_->problem.reason; }
+  std::size_t offset() const noexcept { return text_->problem.offset; }
+  std::size_t line() const noexcept { return text_->problem.line; }
+  std::size_t column() const noexcept { return text_->problem.column; }
+  std::string message(std::string_view file) const { return text_->problem.message(file); }
+  const char* what() const noexcept override { return text_->what.c_str(); }
+
+ private:
+  struct texts {
+    json_problem problem;
+    std::string what;
+  };
+  std::shared_ptr<const texts> text_;  // shared, because copying an exception must not throw
+};
+
+class json;
+
+namespace detail {
+
+enum json_kind : std::uint8_t {  // from text_kind on a value owns memory
+  null_kind, boolean_kind, integer_kind, natural_kind, real_kind, short_kind, text_kind, big_kind, array_kind, object_kind
+};
+struct json_cell {  // a short string lies in the first 14 bytes, padded with zeros
+  std::uint64_t payload;  // number, or pointer to the block
+  std::uint32_t length_low;
+  std::uint16_t length_high;
+  std::uint8_t info;  // flags of a string; the length of a short one
+  std::uint8_t kind;
+};
+void destroy(json_cell& c) noexcept;
+
+struct json_element;  // what the brace lists of json::array and json::object hold
+struct json_member;
+
+template <class T>
+inline constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
+                                     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+template <class T>
+inline constexpr bool is_json_number = std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
+
+template <class T>
+inline constexpr bool is_vector = false;
+template <class T>
+inline constexpr bool is_vector<std::vector<T>> = true;
+
+// Over the values of an array or object. A key stands right before its value, hence the step of two.
+template <class Json>
+class json_iterator {
+ public:
+  using iterator_category = std::random_access_iterator_tag;
+  using value_type = json;
+  using difference_type = std::ptrdiff_t;
+  using pointer = Json*;
+  using reference = Json&;
+
+  json_iterator() noexcept = default;
+  json_iterator(Json* at, std::ptrdiff_t step) noexcept : at_(at), step_(step) {}
+  operator json_iterator<const Json>() const noexcept { return {at_, step_}; }
+
+  reference operator*() const noexcept { return *at_; }
+  pointer operator->() const noexcept { return at_; }
+  reference operator[](difference_type n) const noexcept { return at_[n * step_]; }
+  std::string_view key() const noexcept;  // of an object's member; empty in an array
+  reference value() const noexcept { return *at_; }
+
+  json_iterator& operator+=(difference_type n) noexcept { return at_ += n * step_, *this; }
+  json_iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+  json_iterator& operator++() noexcept { return *this += 1; }
+  json_iterator& operator--() noexcept { return *this += -1; }
+  json_iterator operator++(int) noexcept { return json_iterator(std::exchange(at_, at_ + step_), step_); }
+  json_iterator operator--(int) noexcept { return json_iterator(std::exchange(at_, at_ - step_), step_); }
+  friend json_iterator operator+(json_iterator i, difference_type n) noexcept { return i += n; }
+  friend json_iterator operator+(difference_type n, json_iterator i) noexcept { return i += n; }
+  friend json_iterator operator-(json_iterator i, difference_type n) noexcept { return i -= n; }
+  friend difference_type operator-(json_iterator a, json_iterator b) noexcept { return (a.at_ - b.at_) / a.step_; }
+  friend bool operator==(json_iterator a, json_iterator b) noexcept { return a.at_ == b.at_; }
+  friend bool operator!=(json_iterator a, json_iterator b) noexcept { return a.at_ != b.at_; }
+  friend bool operator<(json_iterator a, json_iterator b) noexcept { return a.at_ < b.at_; }
+  friend bool operator>(json_iterator a, json_iterator b) noexcept { return b < a; }
+  friend bool operator<=(json_iterator a, json_iterator b) noexcept { return !(b < a); }
+  friend bool operator>=(json_iterator a, json_iterator b) noexcept { return !(a < b); }
+
+ private:
+  Json* at_ = nullptr;
+  std::ptrdiff_t step_ = 1;
+};
+
+// for (auto& [key, value] : j.items()), and item.key(), item.value() as well
+template <class Json>
+class json_items {
+ public:
+  struct item {
+    std::string_view first;
+    Json& second;
+    std::string_view key() const noexcept { return first; }
+    Json& value() const noexcept { return second; }
+  };
+  class iterator {
+   public:
+    explicit iterator(json_iterator<Json> at) noexcept : at_(at) {}
+    item& operator*() const noexcept { return *::new (static_cast<void*>(&slot_)) item{at_.key(), *at_}; }
+    iterator& operator++() noexcept { return ++at_, *this; }
+    bool operator!=(const iterator& other) const noexcept { return at_ != other.at_; }
+
+   private:
+    json_iterator<Json> at_;
+    alignas(item) mutable unsigned char slot_[sizeof(item)];  // so that `auto&` binds, as it does to nlohmann's
+  };
+  explicit json_items(Json& j) noexcept : json_(j) {}
+  iterator begin() const noexcept { return iterator(json_.begin()); }
+  iterator end() const noexcept { return iterator(json_.end()); }
+
+ private:
+  Json& json_;
+};
+
+}  // namespace detail
+
+// One JSON value in 16 bytes. Short strings and numbers live in it; longer strings, arrays and objects own one block of
+// memory each. Moving is a copy of 16 bytes and leaves null behind. References and views into a value stay good until
+// the value around them is changed, as with std::vector and std::string.
+class json {
+ public:
+  using value_type = json;
+  using iterator = detail::json_iterator<json>;
+  using const_iterator = detail::json_iterator<const json>;
+  enum class value_t { null, boolean, number_integer, number_float, string, array, object };
+
+  json() noexcept : cell_{} {}
+  json(std::nullptr_t) noexcept : json() {}
+  template <class T, std::enable_if_t<std::is_same_v<T, bool>, int> = 0>  // a template, or pointers would become true
+  json(T value) noexcept : cell_{value, 0, 0, 0, detail::boolean_kind} {}
+  template <class T, std::enable_if_t<detail::is_json_number<T>, int> = 0>
+  json(T value) noexcept : json() {
+    if constexpr (std::is_floating_point_v<T>) {
+      const double real = static_cast<double>(value);
+      std::memcpy(&cell_.payload, &real, sizeof real);
+      cell_.kind = detail::real_kind;
+    } else {
+      cell_.payload = static_cast<std::uint64_t>(value);
+      cell_.kind = std::is_unsigned_v<T> && cell_.payload >> 63 ? detail::natural_kind : detail::integer_kind;
+    }
+  }
+  template <class T, std::enable_if_t<detail::is_character<T>, int> = 0>
+  json(T) = delete;  // 'x' is no number and no string: say which
+  // UTF-8. Bytes that are not are kept as they are, and refused by dump.
+  json(std::string_view text);
+  json(const std::string& text) : json(std::string_view(text)) {}
+  json(const char* text) : json() {
+    if (text) *this = json(std::string_view(text));
+  }
+  template <class T>
+  json(const std::vector<T>& values) : json(array()) {
+    for (const auto& value : values) push_back(json(static_cast<const T&>(value)));
+  }
+  json(const json& other);
+  json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
+  json& operator=(const json& other) { return *this = json(other); }
+  json& operator=(json&& other) noexcept {
+    json taken(std::move(other));  // first: `other` may live inside *this
+    swap(taken);
+    return *this;
+  }
+  ~json() {
+    if (owns()) detail::destroy(cell_);
+  }
+  void swap(json& other) noexcept { std::swap(cell_, other.cell_); }
+  friend void swap(json& a, json& b) noexcept { a.swap(b); }
+
+  static json array();
+  static json array(std::initializer_list<detail::json_element> values);
+  static json object();
+  static json object(std::initializer_list<detail::json_member> members);  // the last of several equal keys wins
+
+  // The whole text has to be one value with white space around it. The forms without exceptions return null for a text
+  // that is refused; json_problem says why and where.
+#if MEMORIA_FS_EXCEPTIONS
+  static json parse(std::string_view text, const json_parse_options& options = {});
+#endif
+  static json parse(std::string_view text, std::error_code& ec) { return parse(text, {}, ec); }
+  static json parse(std::string_view text, const json_parse_options& options, std::error_code& ec);
+  static json parse(std::string_view text, json_problem& problem) { return parse(text, {}, problem); }
+  static json parse(std::string_view text, const json_parse_options& options, json_problem& problem);
+  static bool accept(std::string_view text, const json_parse_options& options = {});
+
+  // Errors, all errc::json_type: a NaN or an infinity in the strict dialect, a string that is not UTF-8. Unpaired
+  // surrogates are written as \udXXX in either dialect. Doubles look as Python's repr shows them: 1e+16, 1e-05, 2.0.
+#if MEMORIA_FS_EXCEPTIONS
+  std::string dump(int indent = -1) const { return dump(json_dump_options{indent}); }
+  std::string dump(const json_dump_options& options) const;
+#endif
+  std::string dump(std::error_code& ec) const { return dump(json_dump_options{}, ec); }
+  std::string dump(int indent, std::error_code& ec) const { return dump(json_dump_options{indent}, ec); }
+  std::string dump(const json_dump_options& options, std::error_code& ec) const;
+
+  value_t type() const noexcept;
+  const char* type_name() const noexcept;  // "null", "boolean", "number", "string", "array", "object"
+  bool is_null() const noexcept { return kind() == detail::null_kind; }
+  bool is_boolean() const noexcept { return kind() == detail::boolean_kind; }
+  bool is_number() const noexcept { return is_number_integer() || is_number_float(); }
+  bool is_number_integer() const noexcept {  // of any size
+    return kind() == detail::integer_kind || kind() == detail::natural_kind || kind() == detail::big_kind;
+  }
+  bool is_number_unsigned() const noexcept;  // an integer, and not negative: a matter of the value, not of its origin
+  bool is_number_float() const noexcept { return kind() == detail::real_kind; }
+  bool is_string() const noexcept { return kind() == detail::short_kind || kind() == detail::text_kind; }
+  bool is_array() const noexcept { return kind() == detail::array_kind; }
+  bool is_object() const noexcept { return kind() == detail::object_kind; }
+  bool is_structured() const noexcept { return is_array() || is_object(); }
+  bool is_primitive() const noexcept { return !is_structured(); }
+
+  // T is bool, an integer or floating-point type, std::string, std::string_view (into this value), json, or a
+  // std::vector of one of these. Integers are had from every number whose value is one and fits (2.0, not 2.5); floating
+  // point from every number, rounded to nearest, if its size fits. get(ec) returns T() on failure; get_if nothing.
+  template <class T>
+  std::optional<T> get_if() const;
+#if MEMORIA_FS_EXCEPTIONS
+  template <class T>
+  T get() const {
+    std::optional<T> value = get_if<T>();
+    if (!value) throw_not(wanted<T>());
+    return std::move(*value);
+  }
+#endif
+  template <class T>
+  T get(std::error_code& ec) const {
+    std::optional<T> value = get_if<T>();
+    ec = value ? std::error_code() : make_error_code(errc::json_type);
+    return value ? std::move(*value) : T();
+  }
+
+  // The member as a T, or the fallback where there is none (also in null). A member of another type, or a value that is
+  // no object, is an error: a fallback would hide it, and the next save would make it final.
+  template <class T>
+  using fallback_t = std::conditional_t<std::is_convertible_v<T, const char*>, std::string, T>;
+#if MEMORIA_FS_EXCEPTIONS
+  template <class T>
+  fallback_t<std::decay_t<T>> value(std::string_view key, T&& fallback) const {
+    if (!is_null() && !is_object()) throw_not("an object");
+    const json* member = find_member(key);
+    if (!member) return std::forward<T>(fallback);
+    return member->get<fallback_t<std::decay_t<T>>>();
+  }
+#endif
+  template <class T>
+  fallback_t<std::decay_t<T>> value(std::string_view key, T&& fallback, std::error_code& ec) const {
+    const json* member = find_member(key);
+    ec = is_null() || is_object() ? std::error_code() : make_error_code(errc::json_type);
+    if (member) return member->get<fallback_t<std::decay_t<T>>>(ec);
+    return ec ? fallback_t<std::decay_t<T>>() : fallback_t<std::decay_t<T>>(std::forward<T>(fallback));
+  }
+
+  // Members of an array or object; 1 for another value, 0 for null: what begin() to end() walks over.
+  std::size_t size() const noexcept;
+  bool empty() const noexcept { return size() == 0; }
+  iterator begin() noexcept { return {first(), step()}; }
+  iterator end() noexcept { return begin() + static_cast<std::ptrdiff_t>(size()); }
+  const_iterator begin() const noexcept { return {first(), step()}; }
+  const_iterator end() const noexcept { return begin() + static_cast<std::ptrdiff_t>(size()); }
+  const_iterator cbegin() const noexcept { return begin(); }
+  const_iterator cend() const noexcept { return end(); }
+  detail::json_items<json> items() & noexcept { return detail::json_items<json>(*this); }
+  detail::json_items<const json> items() const& noexcept { return detail::json_items<const json>(*this); }
+  detail::json_items<const json> items() const&& = delete;  // the range would outlive the value
+
+  // Look-up: in constant time however large the object is, also against keys chosen to collide. In a value that is no
+  // object, find gives end(), contains false.
+  iterator find(std::string_view key) noexcept {
+    json* member = find_member(key);
+    return member ? iterator(member, 2) : end();
+  }
+  const_iterator find(std::string_view key) const noexcept {
+    const json* member = find_member(key);
+    return member ? const_iterator(member, 2) : end();
+  }
+  bool contains(std::string_view key) const noexcept { return find_member(key) != nullptr; }
+
+  // Errors: json_missing for no such key or index, json_type where this is no object or array. The forms without
+  // exceptions give a null then, which belongs to nobody.
+#if MEMORIA_FS_EXCEPTIONS
+  const json& at(std::string_view key) const;
+  const json& at(std::size_t index) const;
+  json& at(std::string_view key) { return const_cast<json&>(std::as_const(*this).at(key)); }
+  json& at(std::size_t index) { return const_cast<json&>(std::as_const(*this).at(index)); }
+#endif
+  const json& at(std::string_view key, std::error_code& ec) const;
+  const json& at(std::size_t index, std::error_code& ec) const;
+
+  // Reading: null for what is not there. Writing: null becomes an object or array; a missing key is added at the end;
+  // the index one past the end appends a null. What cannot be (a key in a string, an index beyond) throws json_error; in
+  // a program without exceptions it gives a value that is thrown away, so check is_object() first.
+  const json& operator[](std::string_view key) const noexcept;
+  const json& operator[](std::size_t index) const noexcept;
+  json& operator[](std::string_view key);
+  json& operator[](std::size_t index);
+
+  // null becomes an array; anything else but an array fails like operator[].
+  void push_back(json value);
+  json& back() noexcept { return end()[-1]; }  // of a value that is not empty()
+  const json& back() const noexcept { return end()[-1]; }
+  json& front() noexcept { return *begin(); }
+  const json& front() const noexcept { return *begin(); }
+  // The others keep their order, so the time is linear in their number. Returns how many went: 0 or 1.
+  std::size_t erase(std::string_view key) noexcept;
+  std::size_t erase(std::size_t index) noexcept;
+  iterator erase(const_iterator position) noexcept;  // the one after it
+  void clear() noexcept;  // an array or object stays one; anything else becomes null
+  void reserve(std::size_t members);  // of an array or object
+
+  // JSON Pointer (RFC 6901): "" is this value, "/users/0/name", with ~1 for '/' and ~0 for '~' in a key. find_pointer:
+  // nullptr for what is not there or is no pointer. set_pointer replaces or adds a value and returns it where it now is;
+  // members missing on the way become objects; in an array "-", or its size, appends. On an error nothing is changed.
+  const json* find_pointer(std::string_view pointer) const;
+  json* find_pointer(std::string_view pointer) { return const_cast<json*>(std::as_const(*this).find_pointer(pointer)); }
+#if MEMORIA_FS_EXCEPTIONS
+  const json& at_pointer(std::string_view pointer) const;
+  json& at_pointer(std::string_view pointer) { return const_cast<json&>(std::as_const(*this).at_pointer(pointer)); }
+  json& set_pointer(std::string_view pointer, json value);
+#endif
+  json* set_pointer(std::string_view pointer, json value, std::error_code& ec);  // nullptr on failure
+
+  // As in Python: members in any order, numbers by their exact value (1 == 1.0), NaN equals nothing. Integers beyond 64
+  // bits equal only themselves.
+  friend bool operator==(const json& a, const json& b) { return a.equals(b); }
+  friend bool operator!=(const json& a, const json& b) { return !a.equals(b); }
+
+ private:
+  template <class Json>
+  friend class detail::json_iterator;
+
+  unsigned kind() const noexcept { return cell_.kind; }
+  bool owns() const noexcept { return cell_.kind >= detail::text_kind; }
+  json* first() const noexcept;
+  std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
+  json* find_member(std::string_view key) const noexcept;
+  json* find_element(std::size_t index) const noexcept;
+  bool equals(const json& other) const;
+  json& misused(const char* wanted) const;
+  // false: not a number with an integer value, or out of range
+  bool integer_within(std::int64_t lowest, std::int64_t highest, std::int64_t& value) const noexcept;
+  bool natural_within(std::uint64_t highest, std::uint64_t& value) const noexcept;
+  bool number_within(double highest, double& value) const noexcept;
+  bool string_value(std::string_view& value) const noexcept;
+#if MEMORIA_FS_EXCEPTIONS
+  [[noreturn]] void throw_not(const char* wanted) const;
+#endif
+  template <class T>
+  static constexpr const char* wanted() noexcept {
+    if constexpr (std::is_same_v<T, bool>) return "a boolean";
+    else if constexpr (std::is_integral_v<T>) return "an integer that fits";
+    else if constexpr (std::is_floating_point_v<T>) return "a number that fits";
+    else if constexpr (detail::is_vector<T>) return "an array of one type";
+    else return "a string";
+  }
+
+  detail::json_cell cell_;
+};
+
+namespace detail {
+
+struct json_element {
+  template <class T, std::enable_if_t<std::is_convertible_v<T, json>, int> = 0>
+  json_element(T&& from) : value(std::forward<T>(from)) {}
+  mutable json value;  // the elements of a brace list are const; moving out of one saves copying whole trees
+};
+
+struct json_member {
+  std::string_view key;
+  mutable json value;
+};
+
+template <class Json>
+std::string_view json_iterator<Json>::key() const noexcept {
+  std::string_view text;
+  if (step_ == 2) at_[-1].string_value(text);
+  return text;
+}
+
+}  // namespace detail
+
+template <class T>
+std::optional<T> json::get_if() const {
+  if constexpr (std::is_same_v<T, json>) {
+    return *this;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (is_boolean()) return cell_.payload != 0;
+  } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+    std::int64_t value;
+    if (integer_within(std::numeric_limits<T>::min(), std::numeric_limits<T>::max(), value)) return static_cast<T>(value);
+  } else if constexpr (std::is_integral_v<T>) {
+    std::uint64_t value;
+    if (natural_within(std::numeric_limits<T>::max(), value)) return static_cast<T>(value);
+  } else if constexpr (std::is_floating_point_v<T>) {
+    double value;
+    if (number_within(static_cast<double>(std::numeric_limits<T>::max()), value)) return static_cast<T>(value);
+  } else if constexpr (detail::is_vector<T>) {
+    if (!is_array()) return std::nullopt;
+    T values;
+    values.reserve(size());
+    for (const json& element : *this) {
+      auto value = element.get_if<typename T::value_type>();
+      if (!value) return std::nullopt;
+      values.push_back(std::move(*value));
+    }
+    return values;
+  } else {
+    static_assert(std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>, "json holds no such type");
+    std::string_view text;
+    if (string_value(text)) return T(text);
+  }
+  return std::nullopt;
+}
+// ---- [state] ----------------------------------------------------------------------------------------------------------
+//
+// JSON state files shared by several processes, some of them Python: written byte for byte as json.dumps(value, indent=2)
+// writes (no final newline), read as CPython 3.11's json.loads reads, with a byte-order mark allowed. Load, then save,
+// changes no byte of a file that Python wrote. All writers here are serial: they hold the lock that lock_path() names,
+// which is never removed. Readers take no lock and leave no trace.
+
+// Why and how a state file was recovered.
+struct recovery_report {
+  enum class source {
+    fallback,    // the caller's default
+    generation,  // a previous version that was kept (write_options::generations); it is the current version again
+  };
+  path file;             // the state file, symbolic links followed
+  source used = source::fallback;
+  path generation;       // with source::generation: the copy that was used
+  path backup;           // where the bytes that are not JSON are kept now
+  json_problem problem;  // what is wrong with them, and where
+  std::string message() const;  // one line, as it goes to standard error when nobody asked for the report
+};
+
+// Holds any callable that takes a const recovery_report&.
+class recovery_reporter {
+ public:
+  recovery_reporter() noexcept = default;
+  template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, recovery_reporter>>>
+  recovery_reporter(F&& f)
+      : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))), call_([](void* target, const recovery_report& r) {
+          (*static_cast<std::decay_t<F>*>(target))(r);
+        }) {}
+  explicit operator bool() const noexcept { return call_ != nullptr; }
+  void operator()(const recovery_report& report) const { call_(target_.get(), report); }
+
+ private:
+  std::shared_ptr<void> target_;
+  void (*call_)(void*, const recovery_report&) = nullptr;
+};
+
+enum class corruption_policy { use_default, raise };
+
+struct recovery_options {
+  recovery_reporter reporter;  // none: one line to standard error. Recovery is never silent
+  corruption_policy on_corruption = corruption_policy::use_default;  // raise: set aside all the same, then an error
+  unsigned generations = 9;   // look for a good previous version in NAME.gen-1 to NAME.gen-N
+  unsigned max_backups = 0;   // keep only so many of the newest NAME.bak-*; 0: all
+  std::size_t max_depth = 1024;  // deeper is an error (errc::json_limit), not corruption
+  std::optional<std::chrono::milliseconds> timeout;  // for the lock, which is needed only to set a file aside
+};
+
+struct save_options : write_options {
+  int indent = 2;
+  bool ensure_ascii = true;
+  std::optional<std::chrono::milliseconds> timeout;  // for the lock; none: wait for ever
+};
+
+struct update_options : save_options {
+  recovery_options recovery;
+};
+
+// The state file's bytes were read and are not JSON.
+class state_corruption_error : public error {
+ public:
+  state_corruption_error(const char* operation, const path& file, const detail::status& why, const path& backup,
+                         json default_value, json_problem problem);
+
+  const path& backup_path() const noexcept { return facts_->backup; }           // empty: nothing was moved
+  const json& default_value() const noexcept { return facts_->default_value; }  // what the caller gave as fallback
+  const json_problem& problem() const noexcept { return facts_->problem; }      // reason, line and column
+
+ private:
+  struct facts {
+    path backup;
+    json default_value;
+    json_problem problem;
+  };
+  std::shared_ptr<const facts> facts_;
+};
+
+// The value in `file`; `fallback` if there is no such file. A file that was read and is not JSON (also an empty one) is
+// set aside under a unique name, NAME.bak-YYYYMMDDTHHMMSSZ[-N], durably, and the newest good generation or `fallback` is
+// returned. That happens under the file's lock and is checked: a file that another process repaired meanwhile is read
+// instead. A file that cannot be read (permission, I/O error, a directory) is an error and stays where it is.
+// Errors: the system's own; errc::json_limit; state_corruption_error (errc::corrupt_json, or why the file could not be
+// moved) with corruption_policy::raise or when setting aside fails: then the file is still in its place.
+json load_json_with_recovery(const path& file, json fallback, const recovery_options& options, std::error_code& ec);
+json load_json_with_recovery(const path& file, json fallback, std::error_code& ec);
+
+// The value in `file`, which must be there. Moves nothing: state_corruption_error (errc::corrupt_json) if it is not JSON.
+json load_json(const path& file, std::error_code& ec);
+
+// Replaces `file` durably, under its lock. See atomic_write_text for errors, and errc::lock_timeout, errc::lock_unsupported,
+// errc::lock_nested.
+void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec);
+void save_json(const path& file, const json& value, std::error_code& ec);
+
+// What load_json_snapshot saw, for a change that takes minutes and must not hold a lock meanwhile.
+struct json_snapshot {
+  json value;
+  bool existed = false;
+  std::string text;  // the file's bytes
+};
+json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options, std::error_code& ec);
+json_snapshot load_json_snapshot(const path& file, json fallback, std::error_code& ec);
+
+// Saves `value` if the file still has the bytes of the snapshot (or is still missing), and makes the snapshot that of
+// the new state. False without an error: somebody changed the file meanwhile, nothing was written; load again.
+bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options,
+                            std::error_code& ec);
+bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, std::error_code& ec);
+
+namespace detail {
+struct json_change {
+  void* object;
+  bool (*call)(void* object, json& value);
+};
+template <class F>
+json_change change_with(F& change) {
+  return {const_cast<void*>(static_cast<const void*>(std::addressof(change))), [](void* object, json& value) {
+            if constexpr (std::is_void_v<std::invoke_result_t<F&, json&>>) {
+              (*static_cast<F*>(object))(value);
+              return true;
+            } else {
+              return static_cast<bool>((*static_cast<F*>(object))(value));
+            }
+          }};
+}
+json update_state(const path& file, json fallback, json_change change, const update_options& options, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+json update_state(const path& file, json fallback, json_change change, const update_options& options);
+#endif
+}  // namespace detail
+
+// Read, change, write, as one step that no other writer can come into: `change(json&)` gets the current value (recovered
+// as by load_json_with_recovery, `fallback` if there is no file) and edits it; if it returns false or throws, nothing is
+// written. Returns the value as `change` left it. Waits for ever unless options.timeout is set. `change` runs with the
+// file locked: updating or saving the same file inside it is errc::lock_nested.
+template <class F>
+json update_json(const path& file, json fallback, F&& change, const update_options& options, std::error_code& ec) {
+  return detail::update_state(file, std::move(fallback), detail::change_with(change), options, ec);
+}
+template <class F>
+json update_json(const path& file, json fallback, F&& change, std::error_code& ec) {
+  return update_json(file, std::move(fallback), change, update_options{}, ec);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+json load_json_with_recovery(const path& file, json fallback, const recovery_options& options = {});
+json load_json(const path& file);
+void save_json(const path& file, const json& value, const save_options& options = {});
+json_snapshot load_json_snapshot(const path& file, json fallback = {}, const recovery_options& options = {});
+bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options = {});
+template <class F>
+json update_json(const path& file, json fallback, F&& change, const update_options& options = {}) {
+  return detail::update_state(file, std::move(fallback), detail::change_with(change), options);
+}
+#endif
+
+// ---- [vault] ----------------------------------------------------------------------------------------------------------
+//
+// A directory of notes: the files whose name ends in ".md", at any depth. Directories and files that begin with a dot
+// (.git, .obsidian) are left out unless asked for, symbolic links to directories are not followed. Names of notes are
+// UTF-8, relative to the directory, with "/" on every system. Nothing here locks: a note that changes while it is read
+// is seen as it was or as it is. An object is for one thread at a time unless all only read it.
+
+// Whether safe_article_path(link, knowledge_dir) leads to something that exists: the seed's question, exact to the byte
+// on file systems that are. A link that leaves the directory does not exist.
+bool wiki_article_exists(std::string_view link, const path& knowledge_dir);
+
+// How many notes link to `target`: a note counts once, if parse_wikilink of one of its extract_wikilinks equals `target`
+// byte for byte (so [[target|display]] counts, [[target#heading]] does not, and code counts). `exclude` leaves out one
+// note, absolute or relative to the current directory. Reads every note: for more than one target use link_graph.
+// Errors: a directory or note that cannot be read.
+std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, const path& exclude,
+                                std::error_code& ec);
+std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, const path& exclude = {});
+#endif
+
+// How a link finds its file.
+enum class link_resolution {
+  // As Obsidian: the exact path from the root of the vault; else relative to the note, if it begins with ./ or ../; else
+  // any note whose path ends so ("note" or "dir/note"); else a note whose frontmatter lists it under alias or aliases.
+  // ".md" may be written or not; another extension names a file of any kind (an image); /x is x from the root. Letters
+  // match without regard to case (Latin, Greek, Cyrillic, Armenian) and to whether a Latin accent is composed (NFC) or not
+  // (NFD). If several fit equally, the link is ambiguous and leads to one of them: that in the folder of the note, else
+  // that with the shortest path, else the first in order.
+  name,
+  // As the seed: exactly <root>/<target>.md, where target is parse_wikilink of the link and may hold a "#".
+  exact,
+};
+
+enum class link_status : unsigned char {
+  ok,
+  broken,      // leads to nothing
+  ambiguous,   // by name: several notes fit; link_graph::candidates
+  unsafe,      // leads out of the directory
+  no_anchor,   // check_anchors: the note is there, the heading or block is not
+};
+
+struct graph_options {
+  link_resolution resolve = link_resolution::name;
+  bool include_code = false;    // links in code, comments and math count too: the seed's reading of a note
+  bool include_hidden = false;  // also what begins with a dot
+  bool check_anchors = false;   // headings and ^blocks of links are looked for (by name only)
+};
+
+struct graph_note {
+  std::string_view name;     // "dir/note.md"
+  std::size_t index = 0;     // its place in link_graph::notes()
+  std::size_t inbound = 0;   // other notes that link to it, each once
+  std::size_t outbound = 0;  // links in it, of any status
+  bool readable = true;
+};
+
+struct graph_link {
+  static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  std::string_view target;         // as written, parse_wikilink'ed: "note#heading"
+  std::size_t index = 0;           // its place in link_graph::links()
+  std::size_t source = 0;          // the note it stands in, an index into notes()
+  std::size_t destination = none;  // the note it leads to; none: broken, unsafe or a file that is not a note
+  text_position position;          // of the "[[" or "![["
+  link_status status = link_status::ok;
+  bool embed = false;
+  bool frontmatter = false;
+};
+
+struct graph_failure {
+  std::string name;  // the note or directory, relative
+  std::error_code code;
+};
+
+namespace detail {
+
+struct vault_index;
+graph_note item_at(const vault_index& index, std::size_t number, const graph_note* tag);
+graph_link item_at(const vault_index& index, std::size_t number, const graph_link* tag);
+
+// Items made when asked for, by their number or through a list of numbers.
+template <class Item>
+class graph_range {
+ public:
+  class iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Item;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const Item*;
+    using reference = Item;
+
+    iterator(const graph_range* range, std::size_t at) noexcept : range_(range), at_(at) {}
+    Item operator*() const { return (*range_)[at_]; }
+    iterator& operator++() noexcept { return ++at_, *this; }
+    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.at_ == b.at_; }
+    friend bool operator!=(const iterator& a, const iterator& b) noexcept { return a.at_ != b.at_; }
+
+   private:
+    const graph_range* range_;
+    std::size_t at_;
+  };
+
+  graph_range(const vault_index* index, std::size_t first, std::size_t count, const std::uint32_t* numbers) noexcept
+      : index_(index), first_(first), count_(count), numbers_(numbers) {}
+  iterator begin() const noexcept { return {this, 0}; }
+  iterator end() const noexcept { return {this, count_}; }
+  std::size_t size() const noexcept { return count_; }
+  bool empty() const noexcept { return count_ == 0; }
+  Item operator[](std::size_t i) const {  // i < size()
+    return item_at(*index_, numbers_ == nullptr ? first_ + i : numbers_[i], static_cast<const Item*>(nullptr));
+  }
+
+ private:
+  const vault_index* index_;
+  std::size_t first_;
+  std::size_t count_;
+  const std::uint32_t* numbers_;
+};
+
+// A callable by reference: void(done, total).
+struct progress_call {
+  void* object = nullptr;
+  void (*call)(void* object, std::size_t done, std::size_t total) = nullptr;
+};
+
+template <class F>
+progress_call progress_of(F& f) {
+  return {const_cast<void*>(static_cast<const void*>(std::addressof(f))),
+          [](void* object, std::size_t done, std::size_t total) { (*static_cast<F*>(object))(done, total); }};
+}
+
+}  // namespace detail
+
+// All notes of a directory and all links between them, from one pass that opens and reads each note once and keeps names
+// and links only. Notes are in byte order of their names, links in the order of their notes and of their place in them:
+// the same directory gives the same graph. A note that cannot be read is listed in failures() and is no reason to stop;
+// links to it are not broken. Limits: 4 GiB for one note, 4 Gi links; what is larger is a failure.
+// Views in graph_note and graph_link live as long as the graph. Ranges are held by value: for (graph_note n : g.notes()).
+// Errors of the constructors: the directory itself cannot be opened or listed.
+class link_graph {
+ public:
+  link_graph() noexcept;  // empty
+  link_graph(const path& directory, const graph_options& options, std::error_code& ec);
+  link_graph(const path& directory, std::error_code& ec);
+  // progress(done, total) is called after each note.
+  template <class F>
+  link_graph(const path& directory, const graph_options& options, F&& progress, std::error_code& ec)
+      : link_graph(directory, options, detail::progress_of(progress), ec) {}
+#if MEMORIA_FS_EXCEPTIONS
+  explicit link_graph(const path& directory, const graph_options& options = {});
+#endif
+  link_graph(link_graph&&) noexcept;
+  link_graph& operator=(link_graph&&) noexcept;
+  ~link_graph();
+
+  detail::graph_range<graph_note> notes() const;
+  detail::graph_range<graph_link> links() const;
+  detail::graph_range<graph_link> links_of(std::size_t note) const;       // that stand in the note
+  detail::graph_range<graph_link> backlinks(std::size_t note) const;      // that lead to it from other notes, in order
+  detail::graph_range<graph_note> orphans() const;                        // that no other note links to
+  detail::graph_range<graph_note> candidates(std::size_t link) const;     // notes an ambiguous link may mean, the best first
+  std::size_t count(link_status status) const noexcept;                   // links of this status
+  const std::vector<graph_failure>& failures() const noexcept;
+
+  // The number of the note that `link` ("note", "dir/note.md", an alias) would lead to from the root of the vault.
+  std::optional<std::size_t> find(std::string_view link) const;
+
+ private:
+  link_graph(const path& directory, const graph_options& options, detail::progress_call progress, std::error_code& ec);
+
+  std::unique_ptr<detail::vault_index> index_;
+};
+
+struct rename_options {
+  bool dry_run = false;  // change nothing, only report what would change
+  link_resolution resolve = link_resolution::name;
+  bool include_code = false;
+  bool include_hidden = false;
+  bool skip_unreadable = false;  // go on although notes or folders cannot be read, whose links then stay as they are
+  write_options write;   // how notes are written; overwrite, generations and symlinks are not used
+};
+
+struct link_change {
+  std::string note;        // where the link stands, after the move: "dir/note.md"
+  text_position position;  // before the change
+  std::string before;      // the note part: "old", "dir/old.md"
+  std::string after;
+};
+
+struct rename_report {
+  bool moved = false;  // false: FROM is gone and TO is there, as after a call that was killed at its very end
+  std::vector<link_change> changes;
+  std::vector<graph_failure> failures;  // notes and folders that could not be read; an error unless skip_unreadable
+};
+
+// Moves the note `from` to `to` (paths from `directory`, "/" between folders, ".md" may be left out) and rewrites every
+// link that led to it, in its own text too: [[old]] to [[new]], [[dir/old.md#h|text]] to [[dir/new.md#h|text]]. A link keeps
+// the style it was written in, a bare name or a path, unless the bare name would be ambiguous; everything else in
+// it and around it keeps its bytes. A link to another note that the new name would turn away from it is given that note's path;
+// relative links in a note that changes its folder are adapted.
+//
+// Order: the new note is written, then each note that links, the old one is removed last. So every link leads somewhere
+// at every moment, a kill or a power cut leaves both notes at worst, and the same call again finishes: a new note that holds what it
+// would write is taken for its own. Each note is replaced atomically and keeps mode and owner.
+// What others write meanwhile: on Linux the rewritten note is exchanged with the old one in a single step and what comes
+// out is compared with what was read; if it differs, it goes back and the rewrite begins again with the new text. On other systems
+// a note saved between our reading and our renaming (well under a millisecond) is overwritten.
+// Two renames in one directory at a time exclude each other by a lock (.memoria.lock in `directory`).
+//
+// Errors: std::errc::file_exists (`to` is there and differs: nothing is clobbered), no_such_file_or_directory,
+// errc::unsafe_path (a name that leaves the directory, is absolute, hidden, or holds what a link cannot: []|#^ and line breaks),
+// errc::changed_meanwhile (a note kept changing; the old note is still there, call again), the system's own. After an
+// error every link still leads somewhere, and the same call again finishes.
+rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
+                             const rename_options& options, std::error_code& ec);
+rename_report rename_article(const path& directory, std::string_view from, std::string_view to, std::error_code& ec);
+#if MEMORIA_FS_EXCEPTIONS
+rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
+                             const rename_options& options = {});
+#endif
+
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+template <>
+struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
+
+// ---- detail::os: the only place that knows which system this is --------------------------------------------------------
+//
+// A port is this block and nothing else: the includes, detail::lanes, and the functions of detail::os.
+
+#ifndef _WIN32
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
+#ifdef __APPLE__
+#include <sys/random.h>
+#endif
+#else
+// Prototypes with the exact types of <windows.h>, which may be included before or after this header and is not needed.
+// What takes a type that cannot be declared without it (enumerations) is looked up at run time.
+struct _OVERLAPPED;
+struct _SECURITY_ATTRIBUTES;
+struct _BY_HANDLE_FILE_INFORMATION;
+struct _WIN32_FIND_DATAW;
+struct HINSTANCE__;
+extern "C" {
+__declspec(dllimport) unsigned long __stdcall GetLastError(void);
+__declspec(dllimport) void __stdcall SetLastError(unsigned long);
+__declspec(dllimport) int __stdcall CloseHandle(void*);
+__declspec(dllimport) void* __stdcall CreateFileW(const wchar_t*, unsigned long, unsigned long, _SECURITY_ATTRIBUTES*,
+                                                  unsigned long, unsigned long, void*);
+__declspec(dllimport) int __stdcall ReadFile(void*, void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall WriteFile(void*, const void*, unsigned long, unsigned long*, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall FlushFileBuffers(void*);
+__declspec(dllimport) unsigned long __stdcall SetFilePointer(void*, long, long*, unsigned long);
+__declspec(dllimport) int __stdcall SetEndOfFile(void*);
+__declspec(dllimport) int __stdcall LockFileEx(void*, unsigned long, unsigned long, unsigned long, unsigned long,
+                                               _OVERLAPPED*);
+__declspec(dllimport) int __stdcall UnlockFileEx(void*, unsigned long, unsigned long, unsigned long, _OVERLAPPED*);
+__declspec(dllimport) int __stdcall GetFileInformationByHandle(void*, _BY_HANDLE_FILE_INFORMATION*);
+__declspec(dllimport) unsigned long __stdcall GetFileAttributesW(const wchar_t*);
+__declspec(dllimport) int __stdcall SetFileAttributesW(const wchar_t*, unsigned long);
+__declspec(dllimport) int __stdcall MoveFileExW(const wchar_t*, const wchar_t*, unsigned long);
+__declspec(dllimport) int __stdcall DeleteFileW(const wchar_t*);
+__declspec(dllimport) int __stdcall RemoveDirectoryW(const wchar_t*);
+__declspec(dllimport) int __stdcall CreateDirectoryW(const wchar_t*, _SECURITY_ATTRIBUTES*);
+__declspec(dllimport) int __stdcall CreateHardLinkW(const wchar_t*, const wchar_t*, _SECURITY_ATTRIBUTES*);
+__declspec(dllimport) void* __stdcall FindFirstFileW(const wchar_t*, _WIN32_FIND_DATAW*);
+__declspec(dllimport) int __stdcall FindNextFileW(void*, _WIN32_FIND_DATAW*);
+__declspec(dllimport) int __stdcall FindClose(void*);
+__declspec(dllimport) unsigned long __stdcall GetFinalPathNameByHandleW(void*, wchar_t*, unsigned long, unsigned long);
+__declspec(dllimport) unsigned long __stdcall GetFullPathNameW(const wchar_t*, unsigned long, wchar_t*, wchar_t**);
+__declspec(dllimport) HINSTANCE__* __stdcall GetModuleHandleW(const wchar_t*);
+__declspec(dllimport) std::intptr_t(__stdcall* __stdcall GetProcAddress(HINSTANCE__*, const char*))();
+__declspec(dllimport) unsigned long __stdcall GetCurrentProcessId(void);
+__declspec(dllimport) unsigned long __stdcall GetCurrentThreadId(void);
+__declspec(dllimport) void __stdcall Sleep(unsigned long);
+}
+#endif
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+
+// ---- bytes: what several parts need to know about UTF-8 and about looking at many bytes at once ------------------------
+
+namespace detail {
+
+struct decoded {
+  char32_t code;
+  unsigned length;  // 0: not a valid sequence here
+};
+
+// One code point of UTF-8 at `at`; surrogates pass (WTF-8), overlong forms and values above 10FFFF do not.
+inline decoded decode_utf8(std::string_view text, std::size_t at) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(at);
+  if (lead < 0x80) return {lead, 1};
+  const unsigned length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
+  if (lead < 0xC2 || lead > 0xF4 || text.size() - at < length) return {0, 0};
+  char32_t code = lead & (0xFFu >> (length + 1));
+  for (unsigned i = 1; i < length; ++i) {
+    if ((byte(at + i) & 0xC0u) != 0x80) return {0, 0};
+    code = (code << 6) | (byte(at + i) & 0x3Fu);
+  }
+  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
+  if (overlong || code > 0x10FFFF) return {0, 0};
+  return {code, length};
+}
+
+inline void append_utf8(std::string& out, char32_t c) {
+  const auto put = [&](char32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
+  if (c < 0x80) {
+    put(c);
+  } else if (c < 0x800) {
+    put(0xC0 | (c >> 6));
+    put(0x80 | (c & 0x3F));
+  } else if (c < 0x10000) {
+    put(0xE0 | (c >> 12));
+    put(0x80 | ((c >> 6) & 0x3F));
+    put(0x80 | (c & 0x3F));
+  } else {
+    put(0xF0 | (c >> 18));
+    put(0x80 | ((c >> 12) & 0x3F));
+    put(0x80 | ((c >> 6) & 0x3F));
+    put(0x80 | (c & 0x3F));
+  }
+}
+
+}  // namespace detail
+
+// ---- [errors] definitions ---------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// What went wrong, carried outward until the public function decides to throw or to report. `step` is the system call
+// or the check that failed; `note` is a hint for the human ("held by another process; waited 5 s").
+struct status {
+  std::error_code code;
+  const char* step = "";
+  std::string note;
+
+  bool failed() const noexcept { return static_cast<bool>(code); }
+  // Records the first failure only: later ones are consequences. Returns false, so that `return s.fail(...)` reads well.
+  bool fail(const char* failed_step, std::error_code why, std::string hint = {}) {
+    if (!code) {
+      code = why;
+      step = failed_step;
+      note = std::move(hint);
+    }
+    return false;
+  }
+};
+
+class memoria_category final : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "memoria"; }
+  std::string message(int value) const override;
+  std::error_condition default_error_condition(int value) const noexcept override;
+};
+
+// std::filesystem::path to UTF-8 and back, one helper each way. path::string() is the ANSI code page on Windows and can
+// throw; u8path is deprecated in C++20. Unpaired UTF-16 surrogates, legal in NTFS names, travel as WTF-8.
+std::string to_utf8(const path& p);
+std::optional<path> from_utf8(std::string_view text);  // nullopt: not UTF-8, where the system's names are UTF-16
+
+// A path for a message: a NUL would end what(), a newline would forge another line in somebody's log.
+std::string printable(std::string_view text);
+
+#if MEMORIA_FS_EXCEPTIONS
+// The throwing forms end here.
+inline void throw_if_failed(const char* operation, const path& file, const status& s) {
+  if (s.failed()) throw error(operation, file, s);
+}
+#endif
+
+MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
+  switch (static_cast<errc>(value)) {
+    case errc::lock_timeout: return "lock is held by another process or thread, deadline passed";
+    case errc::lock_unsupported: return "file locking is not supported here";
+    case errc::lock_nested: return "this thread is already updating this file";
+    case errc::not_durable: return "written, but not proven to survive a power failure";
+    case errc::unsafe_path: return "name leads out of its directory";
+    case errc::not_regular: return "not a regular file";
+    case errc::is_symlink: return "is a symbolic link, which was to be refused";
+    case errc::changed_meanwhile: return "file was changed by another writer meanwhile";
+    case errc::size_mismatch: return "the system stored fewer bytes than it accepted";
+    case errc::corrupt_json: return "not valid JSON";
+    case errc::json_limit: return "JSON is nested deeper than the limit";
+    case errc::json_type: return "JSON value has another type or is out of range";
+    case errc::json_missing: return "no such JSON key, index or pointer target";
+  }
+  return "unknown memoria error";
+}
+
+MEMORIA_FS_INLINE std::error_condition memoria_category::default_error_condition(int value) const noexcept {
+  switch (static_cast<errc>(value)) {
+    case errc::lock_timeout: return std::errc::timed_out;
+    case errc::lock_unsupported: return std::errc::not_supported;
+    case errc::lock_nested: return std::errc::resource_deadlock_would_occur;
+    case errc::unsafe_path: return std::errc::operation_not_permitted;
+    case errc::not_regular: return std::errc::invalid_argument;
+    case errc::is_symlink: return std::errc::too_many_symbolic_link_levels;
+    case errc::size_mismatch: return std::errc::io_error;
+    case errc::corrupt_json: return std::errc::illegal_byte_sequence;
+    case errc::json_limit: return std::errc::value_too_large;
+    case errc::json_type: return std::errc::argument_out_of_domain;
+    case errc::json_missing: return std::errc::result_out_of_range;
+    case errc::not_durable:
+    case errc::changed_meanwhile: break;  // no std::errc says this, and a near miss would be acted upon
+  }
+  return {value, *this};
+}
+
+MEMORIA_FS_INLINE std::string to_utf8(const path& p) {
+  const auto& units = p.native();
+  if constexpr (sizeof(path::value_type) == 1) {
+    return std::string(units.begin(), units.end());
+  } else {
+    std::string out;
+    for (std::size_t i = 0; i < units.size(); ++i) {
+      char32_t c = static_cast<char16_t>(units[i]);
+      if (c >= 0xD800 && c < 0xDC00 && i + 1 < units.size()) {
+        const char32_t low = static_cast<char16_t>(units[i + 1]);
+        if (low >= 0xDC00 && low < 0xE000) {
+          c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
+          ++i;
+        }
+      }
+      append_utf8(out, c);
+    }
+    return out;
+  }
+}
+
+MEMORIA_FS_INLINE std::optional<path> from_utf8(std::string_view text) {
+  if constexpr (sizeof(path::value_type) == 1) {
+    return path(std::string(text));
+  } else {
+    path::string_type units;
+    for (std::size_t i = 0; i < text.size();) {
+      const decoded d = decode_utf8(text, i);
+      if (d.length == 0) return std::nullopt;
+      i += d.length;
+      if (d.code >= 0x10000) {
+        units += static_cast<path::value_type>(0xD800 + ((d.code - 0x10000) >> 10));
+        units += static_cast<path::value_type>(0xDC00 + ((d.code - 0x10000) & 0x3FF));
+      } else {
+        units += static_cast<path::value_type>(d.code);
+      }
+    }
+    return path(std::move(units));
+  }
+}
+
+MEMORIA_FS_INLINE std::string printable(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7F) {
+      out += c;
+    } else {
+      out.append("\\x").append(1, "0123456789ABCDEF"[byte >> 4]).append(1, "0123456789ABCDEF"[byte & 15]);
+    }
+  }
+  return out;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE const std::error_category& error_category() noexcept {
+  static const detail::memoria_category category;
+  return category;
+}
+
+MEMORIA_FS_INLINE std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
+
+MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const detail::status& why)
+    : std::filesystem::filesystem_error(operation, file, why.code) {
+  texts t;
+  t.what = operation + " \"" + detail::printable(detail::to_utf8(file)) + "\": ";
+  if (*why.step != '\0') t.what.append(why.step).append(": ");
+  t.what += why.code.message();
+  if (!why.note.empty()) t.what.append(" (").append(why.note).append(")");
+  t.operation = std::move(operation);
+  t.step = why.step;
+  text_ = std::make_shared<const texts>(std::move(t));
+}
+
+// ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ---------------------------
+
+namespace detail {
+
+// One name for SSE2 (x86-64), NEON (AArch64) and plain 64-bit arithmetic (everywhere else, any byte order). A mask has
+// `bits` bits for each byte, the first byte lowest, of which only the lowest is set. Written with the vector extensions
+// of g++ and clang, because <emmintrin.h> costs every user 3,600 lines.
+#if !defined(MEMORIA_FS_PORTABLE) && defined(__GNUC__) && \
+    (defined(__SSE2__) || (defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+struct lanes {
+  typedef unsigned char bytes __attribute__((vector_size(16)));
+  using mask = std::uint64_t;
+  static constexpr std::size_t width = 16;
+
+  bytes v;
+
+  static lanes load(const char* p) noexcept {
+    lanes l;
+    std::memcpy(&l.v, p, width);
+    return l;
+  }
+  void store(char* p) const noexcept { std::memcpy(p, &v, width); }
+  mask equal(char c) const noexcept { return to_mask(v == every(static_cast<unsigned char>(c))); }
+  mask high() const noexcept { return to_mask(v >= every(0x80)); }
+  mask below(unsigned char limit) const noexcept { return to_mask(v < every(limit)); }
+  // A verdict for each byte: several of them are joined before the mask is asked for, which costs more.
+  lanes is(char c) const noexcept { return {reinterpret_cast<bytes>(v == every(static_cast<unsigned char>(c)))}; }
+  lanes operator&(lanes o) const noexcept { return {v & o.v}; }
+  lanes operator|(lanes o) const noexcept { return {v | o.v}; }
+  mask verdict() const noexcept { return to_mask(v); }
+  lanes add_verdict(lanes o) const noexcept { return {v - o.v}; }  // counts in each byte, up to 255
+  static bytes every(unsigned char c) noexcept { return c - bytes{}; }
+
+#ifdef __SSE2__
+  static constexpr unsigned bits = 1;
+  static constexpr mask all = 0xFFFF;
+  template <class Verdict>
+  static mask to_mask(Verdict verdict) noexcept {
+    typedef char chars __attribute__((vector_size(16)));
+    chars signs;
+    std::memcpy(&signs, &verdict, width);
+    return static_cast<unsigned>(__builtin_ia32_pmovmskb128(signs));
+  }
+#else
+  static constexpr unsigned bits = 4;
+  static constexpr mask all = 0x1111111111111111u;
+  template <class Verdict>
+  static mask to_mask(Verdict verdict) noexcept {  // a narrowing shift leaves four bits of each byte's verdict
+    typedef unsigned short pairs __attribute__((vector_size(16)));
+    typedef unsigned char nibbles __attribute__((vector_size(8)));
+    pairs p;
+    std::memcpy(&p, &verdict, width);
+    const nibbles narrowed = __builtin_convertvector(p >> 4, nibbles);
+    mask m;
+    std::memcpy(&m, &narrowed, sizeof m);
+    return m & all;
+  }
+#endif
+};
+#else
+struct lanes {
+  using mask = std::uint64_t;
+  static constexpr std::size_t width = 8;
+  static constexpr unsigned bits = 8;
+  static constexpr mask all = 0x0101010101010101u;
+
+  std::uint64_t v;
+
+  static constexpr std::uint64_t every(unsigned byte) noexcept { return 0x0101010101010101u * byte; }
+  static lanes load(const char* p) noexcept {  // first byte lowest, whatever the byte order: compilers see one load
+    std::uint64_t x = 0;
+    for (unsigned i = 0; i < 8; ++i) x |= std::uint64_t{static_cast<unsigned char>(p[i])} << (8 * i);
+    return {x};
+  }
+  void store(char* p) const noexcept {
+    for (unsigned i = 0; i < 8; ++i) p[i] = static_cast<char>(static_cast<unsigned char>(v >> (8 * i)));
+  }
+  lanes is(char c) const noexcept { return {equal(c)}; }
+  lanes operator&(lanes o) const noexcept { return {v & o.v}; }
+  lanes operator|(lanes o) const noexcept { return {v | o.v}; }
+  mask verdict() const noexcept { return v; }
+  lanes add_verdict(lanes o) const noexcept { return {v + o.v}; }
+  mask equal(char c) const noexcept { return lanes{v ^ every(static_cast<unsigned char>(c))}.below(1); }
+  mask high() const noexcept { return (v >> 7) & every(1); }
+  // Exact for each byte, limit <= 128: no carry crosses a byte border.
+  mask below(unsigned char limit) const noexcept {
+    const std::uint64_t not_less = ((v & every(0x7F)) + every(128u - limit)) | v;
+    return (~not_less >> 7) & every(1);
+  }
+};
+#endif
+
+inline unsigned trailing_zeros(std::uint64_t x) noexcept {  // x != 0
+#if defined(__GNUC__) || defined(__clang__)
+  return static_cast<unsigned>(__builtin_ctzll(x));
+#else
+  unsigned n = 0;
+  for (; (x & 0xFF) == 0; x >>= 8) n += 8;
+  for (; (x & 1) == 0; x >>= 1) ++n;
+  return n;
+#endif
+}
+
+inline std::size_t first_lane(lanes::mask m) noexcept { return trailing_zeros(m) / lanes::bits; }  // m != 0
+
+inline unsigned leading_zeros(std::uint64_t x) noexcept {  // x != 0
+#if defined(__GNUC__) || defined(__clang__)
+  return static_cast<unsigned>(__builtin_clzll(x));
+#else
+  unsigned n = 0;
+  for (; (x >> 63) == 0; x <<= 1) ++n;
+  return n;
+#endif
+}
+
+inline void prefetch(const void* p) noexcept {  // soon to be read and written
+#if defined(__GNUC__) || defined(__clang__)
+  __builtin_prefetch(p, 1);
+#else
+  static_cast<void>(p);
+#endif
+}
+
+struct wide {
+  std::uint64_t high, low;
+};
+
+inline wide multiply(std::uint64_t a, std::uint64_t b) noexcept {
+#ifdef __SIZEOF_INT128__
+  __extension__ using uint128 = unsigned __int128;
+  const uint128 product = static_cast<uint128>(a) * b;
+  return {static_cast<std::uint64_t>(product >> 64), static_cast<std::uint64_t>(product)};
+#else
+  const std::uint64_t a0 = a & 0xFFFFFFFF, a1 = a >> 32, b0 = b & 0xFFFFFFFF, b1 = b >> 32;
+  const std::uint64_t low = a0 * b0, cross = a1 * b0 + (low >> 32), middle = a0 * b1 + (cross & 0xFFFFFFFF);
+  return {a1 * b1 + (cross >> 32) + (middle >> 32), (middle << 32) | (low & 0xFFFFFFFF)};
+#endif
+}
+
+// Eight bytes as a number, first byte lowest, whatever the byte order: compilers see one load, one store.
+inline std::uint64_t load_first_lowest(const char* p) noexcept {
+  std::uint64_t x = 0;
+  for (unsigned i = 0; i < 8; ++i) x |= std::uint64_t{static_cast<unsigned char>(p[i])} << (8 * i);
+  return x;
+}
+inline void store_first_lowest(char* p, std::uint64_t x) noexcept {
+  for (unsigned i = 0; i < 8; ++i) p[i] = static_cast<char>(static_cast<unsigned char>(x >> (8 * i)));
+}
+
+}  // namespace detail
+
+namespace detail {
+namespace os {
+
+using unit = path::value_type;  // char, on Windows wchar_t
+using name = const unit*;       // one component, relative to a directory handle
+
+enum class kind { none, regular, directory, symlink, other };
+
+struct info {
+  kind type = kind::none;
+  std::uint64_t size = 0, device = 0, inode = 0, links = 0;
+  unsigned mode = 0;  // permission bits; on Windows 0444 for a read-only file, else 0666
+  unsigned user = 0, group = 0;
+  std::int64_t modified = 0;  // only to be compared with another
+
+  bool same_file(const info& other) const noexcept { return device == other.device && inode == other.inode; }
+};
+
+// How a file is opened. Never inherited by a child process, never waiting (a FIFO), never a controlling terminal.
+enum open_flags : unsigned {
+  read_only = 1,
+  write_only = 2,
+  read_write = 3,
+  append = 4,  // with write_only or read_write: every write goes to the end
+  create = 8,
+  exclusive = 16,  // with create: fail if it is there
+  no_follow = 32,
+};
+
+enum class rename_mode { replace, keep, exchange };  // keep: fail with file_exists
+
+// ---- the seam: under MEMORIA_FS_TESTS a test sees every call before it is made, and may fail or shorten it
+
+struct event {
+  const char* call;
+  std::intptr_t handle = -1;
+  name first = nullptr, second = nullptr;
+  std::size_t size = 0;
+};
+
+#ifdef MEMORIA_FS_TESTS
+struct verdict {
+  int error = 0;                     // not 0: the call is not made, this is its errno (Windows: GetLastError)
+  std::size_t at_most = SIZE_MAX;    // reads and writes: transfer no more than this
+};
+inline verdict (*&seam() noexcept)(const event&) {
+  static verdict (*hook)(const event&) = nullptr;
+  return hook;
+}
+#endif
+
+inline int last_error() noexcept;
+inline void set_last_error(int code) noexcept;
+inline bool interrupted(int code) noexcept;
+inline std::error_code make_code(int native) noexcept;  // native error number to a code that std::errc can be compared with
+
+// Makes one system call: again if a signal interrupted it, -1 and a failed status if it fails.
+template <class F>
+auto call(const event& e, status& s, F&& system_call) {
+  decltype(system_call(e.size)) result;
+  do {
+#ifdef MEMORIA_FS_TESTS
+    const verdict v = seam() ? seam()(e) : verdict{};
+    if (v.error != 0) {
+      set_last_error(v.error);
+      result = -1;
+    } else {
+      result = system_call(e.size < v.at_most ? e.size : v.at_most);
+    }
+#else
+    result = system_call(e.size);
+#endif
+  } while (result == -1 && interrupted(last_error()));
+  if (result == -1) s.fail(e.call, make_code(last_error()));
+  return result;
+}
+
+// An open file or directory.
+class handle {
+ public:
+  handle() noexcept = default;
+  explicit handle(std::intptr_t value) noexcept : value_(value) {}
+  handle(handle&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+  handle& operator=(handle&& other) noexcept {
+    if (this != &other) {
+      close();
+      value_ = std::exchange(other.value_, -1);
+    }
+    return *this;
+  }
+  ~handle() { close(); }
+
+  std::intptr_t get() const noexcept { return value_; }
+  explicit operator bool() const noexcept { return value_ != -1; }
+  std::intptr_t release() noexcept { return std::exchange(value_, -1); }
+  void close() noexcept;
+
+ private:
+  std::intptr_t value_ = -1;
+};
+
+// A directory everything else is relative to. `full` is its path: for messages, and on Windows for the calls, too.
+struct directory {
+  handle h;
+  path full;
+};
+
+// Every call would take the path up to the NUL for the whole.
+inline bool without_nul(const path& p, status& s) {
+  return p.native().find(unit{}) == path::string_type::npos ||
+         s.fail("", std::make_error_code(std::errc::invalid_argument), "the path contains a NUL");
+}
+
+// ---- what a port provides
+
+directory open_directory(const path& p, status& s);
+// `follow` false: a symbolic link (reparse point) is an error; used by the confined walk.
+directory open_directory_at(const directory& d, name n, bool follow, status& s);
+handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s);
+handle open_path(const path& p, unsigned flags, status& s);
+bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file (Windows)
+bool get_info(const handle& h, info& out, status& s);
+bool get_info_at(const directory& d, name n, bool follow, info& out, status& s);
+bool get_info_path(const path& p, info& out, status& s);  // follows symbolic links
+std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s);  // 0: end of file
+std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s);
+std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s);
+bool resize(const handle& h, std::uint64_t size, status& s);
+bool sync_file(const handle& h, bool data_only, status& s);
+bool sync_directory(const directory& d, status& s);
+void start_writeback(const handle& h) noexcept;  // a hint
+bool report_close_errors(const handle& h, status& s);
+bool set_mode(const handle& h, unsigned mode, status& s);
+void copy_owner_and_mode(const handle& h, const info& from, status& s);
+bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
+bool link_at(const directory& d, name from, name to, status& s);
+bool unlink_at(const directory& d, name n, status& s);
+bool read_link_at(const directory& d, name n, path& target, status& s);
+bool make_directory(const path& p, status& s);
+bool remove_directory(const path& p) noexcept;
+bool make_directory_at(const directory& d, name n, status& s);
+bool remove_directory_at(const directory& d, name n, status& s);
+bool lock(const handle& h, bool shared, bool wait, status& s);  // false with s clear: held by somebody else
+void unlock(const handle& h) noexcept;
+void sleep_for(std::chrono::milliseconds t) noexcept;
+std::uint64_t random_bits() noexcept;
+template <class F>  // visit(name, kind) -> bool, false to stop; kind::none where the system does not say
+bool list(const directory& d, F&& visit, status& s);
+
+// ---- what [confine] needs besides
+
+using view = std::basic_string_view<unit>;
+enum class opening { nothing, file, directory };  // nothing: to know that it is there
+
+bool is_separator(unit c) noexcept;
+bool safe_component(view c) noexcept;  // false: the system takes it for something else (a device, a stream, another name)
+// Opens `n`, a relative name of any number of components, in one call that never leaves `d`: errc::unsafe_path if it
+// would. False: this system has no such call, walk.
+bool open_beneath(const directory& d, name n, opening what, handle& out, status& s);
+bool free_of_links(const path::string_type& p) noexcept;  // it is there, and no component is a link; false: not known
+directory open_root(const path& p, status& s);           // a directory that must stay where it is while it is open
+directory enter(const directory& d, name n, status& s);  // opens a real directory, to go on from there
+directory syncable(const directory& d, status& s);       // the same directory, for sync_directory
+// Appends `more` to `at`, which is absolute and holds no link or is empty: `at` will be absolute again, symbolic links
+// followed, what is missing kept as it is written. False: a loop.
+bool resolve(path::string_type& at, const path::string_type& more);
+
+#ifndef _WIN32
+
+inline int last_error() noexcept { return errno; }
+inline void set_last_error(int code) noexcept { errno = code; }
+inline bool interrupted(int code) noexcept { return code == EINTR; }
+inline std::error_code make_code(int native) noexcept { return {native, std::system_category()}; }
+inline int fd(const handle& h) noexcept { return static_cast<int>(h.get()); }
+inline int fd(const directory& d) noexcept { return d.h ? fd(d.h) : AT_FDCWD; }
+
+inline void handle::close() noexcept {
+  if (value_ != -1) ::close(static_cast<int>(std::exchange(value_, -1)));
+}
+
+// A program may run with descriptors 0 to 2 closed; a file that took one of those would receive what it prints.
+inline handle above_standard(int opened, status& s) {
+  if (opened > 2 || opened == -1) return handle(opened);
+  const int moved = call({"fcntl", opened}, s, [&](std::size_t) { return ::fcntl(opened, F_DUPFD_CLOEXEC, 3); });
+  ::close(opened);
+  return handle(moved);
+}
+
+inline handle open_any(int at, name n, int flags, unsigned mode, status& s) {
+  const int opened = call({"open", at, n}, s, [&](std::size_t) {
+    return ::openat(at, n, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, static_cast<mode_t>(mode));
+  });
+  return above_standard(opened, s);
+}
+
+inline directory open_directory(const path& p, status& s) {
+  const path full = p.empty() ? path(".") : p;
+  if (!without_nul(p, s)) return {};
+  return {open_any(AT_FDCWD, full.c_str(), O_RDONLY | O_DIRECTORY, 0, s), full};
+}
+
+inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
+  return {open_any(fd(d), n, O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW), 0, s), d.full / n};
+}
+
+inline int native_flags(unsigned flags) noexcept {
+  int native = (flags & read_write) == read_write ? O_RDWR : (flags & write_only) != 0 ? O_WRONLY : O_RDONLY;
+  if ((flags & append) != 0) native |= O_APPEND;
+  if ((flags & create) != 0) native |= O_CREAT;
+  if ((flags & exclusive) != 0) native |= O_EXCL;
+  if ((flags & no_follow) != 0) native |= O_NOFOLLOW;
+  return native;
+}
+
+inline handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s) {
+  return open_any(fd(d), n, native_flags(flags), mode, s);
+}
+
+inline handle open_path(const path& p, unsigned flags, status& s) {
+  return open_any(AT_FDCWD, p.c_str(), native_flags(flags), 0, s);
+}
+
+inline bool transient(const std::error_code&) noexcept { return false; }
+
+inline info to_info(const struct ::stat& st) noexcept {
+  info i;
+  i.type = S_ISREG(st.st_mode)   ? kind::regular
+           : S_ISDIR(st.st_mode) ? kind::directory
+           : S_ISLNK(st.st_mode) ? kind::symlink
+                                 : kind::other;
+  i.size = static_cast<std::uint64_t>(st.st_size);
+  i.device = static_cast<std::uint64_t>(st.st_dev);
+  i.inode = static_cast<std::uint64_t>(st.st_ino);
+  i.links = static_cast<std::uint64_t>(st.st_nlink);
+  i.mode = st.st_mode & 07777u;
+  i.user = st.st_uid;
+  i.group = st.st_gid;
+#ifdef __APPLE__
+  const ::timespec& t = st.st_mtimespec;
+#else
+  const ::timespec& t = st.st_mtim;
+#endif
+  i.modified = static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(t.tv_nsec);
+  return i;
+}
+
+inline bool get_info(const handle& h, info& out, status& s) {
+  struct ::stat st = {};
+  if (call({"fstat", h.get()}, s, [&](std::size_t) { return ::fstat(fd(h), &st); }) == -1) return false;
+  out = to_info(st);
+  return true;
+}
+
+inline bool get_info_at(const directory& d, name n, bool follow, info& out, status& s) {
+  struct ::stat st = {};
+  const int flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
+  if (call({"stat", d.h.get(), n}, s, [&](std::size_t) { return ::fstatat(fd(d), n, &st, flags); }) == -1) return false;
+  out = to_info(st);
+  return true;
+}
+
+inline bool get_info_path(const path& p, info& out, status& s) {
+  return get_info_at({handle(), {}}, p.c_str(), true, out, s);
+}
+
+// Some systems refuse transfers of 2 GiB and more in one call.
+constexpr std::size_t transfer_limit = std::size_t{1} << 30;
+inline std::size_t at_most_one_transfer(std::size_t size) noexcept {
+  return size < transfer_limit ? size : transfer_limit;
+}
+
+inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s) {
+  return call({"read", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
+              [&](std::size_t n) { return ::read(fd(h), to, n); });
+}
+
+inline std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s) {
+  return call({"pread", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
+              [&](std::size_t n) { return ::pread(fd(h), to, n, static_cast<off_t>(offset)); });
+}
+
+inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool, status& s) {
+  return call({"write", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
+              [&](std::size_t n) { return ::write(fd(h), from, n); });
+}
+
+inline bool resize(const handle& h, std::uint64_t size, status& s) {
+  return call({"ftruncate", h.get()}, s, [&](std::size_t) { return ::ftruncate(fd(h), static_cast<off_t>(size)); }) == 0;
+}
+
+inline bool sync_file(const handle& h, bool data_only, status& s) {
+#ifdef __APPLE__
+  // fsync on macOS only hands the data to the drive; F_FULLFSYNC makes the drive write it, where the volume can.
+  static_cast<void>(data_only);
+  status full;
+  if (call({"fcntl F_FULLFSYNC", h.get()}, full, [&](std::size_t) { return ::fcntl(fd(h), F_FULLFSYNC); }) != -1) {
+    return true;
+  }
+  return call({"fsync", h.get()}, s, [&](std::size_t) { return ::fsync(fd(h)); }) == 0;
+#else
+  if (data_only) return call({"fdatasync", h.get()}, s, [&](std::size_t) { return ::fdatasync(fd(h)); }) == 0;
+  return call({"fsync", h.get()}, s, [&](std::size_t) { return ::fsync(fd(h)); }) == 0;
+#endif
+}
+
+// Some file systems cannot sync a directory and say so; that is not a failure. An I/O error is.
+inline bool sync_directory(const directory& d, status& s) {
+  status own;
+  if (call({"fsync directory", d.h.get()}, own, [&](std::size_t) { return ::fsync(fd(d)); }) == 0) return true;
+  const int code = own.code.value();
+  if (code == EINVAL || code == ENOTSUP || code == EOPNOTSUPP || code == EBADF) return true;
+  return s.fail(own.step, own.code);
+}
+
+inline void start_writeback(const handle& h) noexcept {
+#ifdef __linux__
+  ::sync_file_range(fd(h), 0, 0, SYNC_FILE_RANGE_WRITE);
+#else
+  static_cast<void>(h);
+#endif
+}
+
+// NFS and quotas may report a failed write only on close. Closing a duplicate asks without giving up the lock on `h`.
+inline bool report_close_errors(const handle& h, status& s) {
+  const int copy = call({"fcntl", h.get()}, s, [&](std::size_t) { return ::fcntl(fd(h), F_DUPFD_CLOEXEC, 3); });
+  if (copy == -1) return false;
+  status own;  // EINTR is not to be repeated: the descriptor is gone
+  if (call({"close", copy}, own, [&](std::size_t) { return ::close(copy) == -1 && errno != EINTR ? -1 : 0; }) == 0) {
+    return true;
+  }
+  return s.fail(own.step, own.code);
+}
+
+inline bool set_mode(const handle& h, unsigned mode, status& s) {
+  return call({"fchmod", h.get()}, s, [&](std::size_t) { return ::fchmod(fd(h), static_cast<mode_t>(mode)); }) == 0;
+}
+
+inline void copy_owner_and_mode(const handle& h, const info& from, status& s) {
+  info now;
+  if (!get_info(h, now, s)) return;
+  bool kept = now.user == from.user && now.group == from.group;
+  if (!kept) {
+    // Owner first: changing it afterwards would clear the set-id bits. A group we belong to can be kept without root.
+    status ignored;
+    kept = call({"fchown", h.get()}, ignored, [&](std::size_t) { return ::fchown(fd(h), from.user, from.group); }) == 0;
+    if (!kept) {
+      ignored = {};
+      call({"fchown", h.get()}, ignored, [&](std::size_t) { return ::fchown(fd(h), static_cast<uid_t>(-1), from.group); });
+    }
+  }
+  set_mode(h, kept ? from.mode : from.mode & 0777u, s);
+}
+
+inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
+  if (how == rename_mode::replace) {
+    return call({"rename", d.h.get(), from, to}, s,
+                [&](std::size_t) { return ::renameat(fd(d), from, fd(to_dir), to); }) == 0;
+  }
+  // Native flags first; what a file system or kernel answers EINVAL or ENOSYS to is told apart by the caller.
+#if defined(__linux__) && defined(SYS_renameat2)
+  const unsigned flags = how == rename_mode::keep ? 1u : 2u;  // RENAME_NOREPLACE, RENAME_EXCHANGE
+  return call({"rename", d.h.get(), from, to}, s,
+              [&](std::size_t) { return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags); }) == 0;
+#elif defined(__APPLE__)
+  const unsigned flags = how == rename_mode::keep ? 4u : 2u;  // RENAME_EXCL, RENAME_SWAP
+  return call({"rename", d.h.get(), from, to}, s,
+              [&](std::size_t) { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags); }) == 0;
+#else
+  return s.fail("rename", make_code(ENOSYS));
+#endif
+}
+
+inline bool link_at(const directory& d, name from, name to, status& s) {
+  return call({"link", d.h.get(), from, to}, s, [&](std::size_t) { return ::linkat(fd(d), from, fd(d), to, 0); }) == 0;
+}
+
+inline bool unlink_at(const directory& d, name n, status& s) {
+  return call({"unlink", d.h.get(), n}, s, [&](std::size_t) { return ::unlinkat(fd(d), n, 0); }) == 0;
+}
+
+inline bool read_link_at(const directory& d, name n, path& target, status& s) {
+  std::string text(256, '\0');
+  for (;;) {
+    const auto got = call({"readlink", d.h.get(), n}, s,
+                          [&](std::size_t) { return ::readlinkat(fd(d), n, text.data(), text.size()); });
+    if (got == -1) return false;
+    if (static_cast<std::size_t>(got) < text.size()) {
+      text.resize(static_cast<std::size_t>(got));
+      target = path(std::move(text));
+      return true;
+    }
+    text.resize(text.size() * 2);
+  }
+}
+
+inline bool make_directory(const path& p, status& s) {
+  return call({"mkdir", -1, p.c_str()}, s, [&](std::size_t) { return ::mkdir(p.c_str(), 0777); }) == 0;
+}
+
+inline bool remove_directory(const path& p) noexcept { return ::rmdir(p.c_str()) == 0; }
+
+inline bool make_directory_at(const directory& d, name n, status& s) {
+  return call({"mkdir", d.h.get(), n}, s, [&](std::size_t) { return ::mkdirat(fd(d), n, 0777); }) == 0;
+}
+
+inline bool remove_directory_at(const directory& d, name n, status& s) {
+  return call({"rmdir", d.h.get(), n}, s, [&](std::size_t) { return ::unlinkat(fd(d), n, AT_REMOVEDIR); }) == 0;
+}
+
+inline bool lock(const handle& h, bool shared, bool wait, status& s) {
+  const int operation = (shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
+  status own;
+  if (call({"flock", h.get()}, own, [&](std::size_t) { return ::flock(fd(h), operation); }) == 0) return true;
+  const int code = own.code.value();
+  if (code == EWOULDBLOCK) return false;
+  const bool refused = code == ENOLCK || code == ENOTSUP || code == EOPNOTSUPP || code == ENOSYS || code == EINVAL;
+  return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
+}
+
+inline void unlock(const handle& h) noexcept { ::flock(fd(h), LOCK_UN); }
+
+inline void sleep_for(std::chrono::milliseconds t) noexcept {
+  ::timespec left = {static_cast<time_t>(t.count() / 1000), static_cast<long>(t.count() % 1000) * 1'000'000};
+  while (::nanosleep(&left, &left) == -1 && errno == EINTR) {
+  }
+}
+
+inline std::uint64_t random_bits() noexcept {
+  std::uint64_t bits = 0;
+  if (::getentropy(&bits, sizeof bits) != 0) {  // an old kernel: unique is enough, O_EXCL does the rest
+    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+    bits = (static_cast<std::uint64_t>(now) * 0x9E3779B97F4A7C15u) ^ (static_cast<std::uint64_t>(::getpid()) << 40);
+    bits ^= reinterpret_cast<std::uintptr_t>(&bits);
+  }
+  return bits;
+}
+
+template <class F>
+bool list(const directory& d, F&& visit, status& s) {
+  // A second descriptor, because reading a directory moves the position of its descriptor.
+  handle own = open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, 0, s);
+  if (!own) return false;
+  ::DIR* stream = ::fdopendir(fd(own));
+  if (stream == nullptr) return s.fail("opendir", make_code(errno));
+  own.release();
+  int code = 0;
+  for (;;) {
+    errno = 0;
+    const ::dirent* entry = ::readdir(stream);
+    code = errno;
+    if (entry == nullptr) break;
+    const std::string_view n = entry->d_name;
+    if (n == "." || n == "..") continue;
+    const kind type = entry->d_type == DT_REG   ? kind::regular
+                      : entry->d_type == DT_DIR ? kind::directory
+                      : entry->d_type == DT_LNK ? kind::symlink
+                      : entry->d_type == DT_UNKNOWN ? kind::none
+                                                    : kind::other;
+    if (!visit(static_cast<name>(entry->d_name), type)) break;
+  }
+  ::closedir(stream);
+  return code == 0 || s.fail("readdir", make_code(code));
+}
+
+inline bool is_separator(unit c) noexcept { return c == '/'; }
+inline bool safe_component(view) noexcept { return true; }
+constexpr bool walks_links = true;  // the confined walk follows symbolic links that stay inside
+
+#ifdef __linux__
+constexpr std::uint64_t no_magic_links = 2, no_links = 4, beneath = 8;  // RESOLVE_*
+
+// The one thing remembered per process: that the kernel (before 5.6) lacks the call. Not that it refused it (seccomp).
+inline bool& openat2_missing() noexcept {
+  static bool missing = false;
+  return missing;
+}
+
+// -1 with a clear status: no such call here.
+inline int openat2(int at, name n, int flags, std::uint64_t resolve, status& s) {
+  struct {
+    std::uint64_t flags, mode, resolve;
+  } how = {static_cast<std::uint64_t>(flags | O_CLOEXEC), 0, resolve};
+  constexpr long number = 437;  // on every architecture; the headers may be older than the kernel
+  if (__atomic_load_n(&openat2_missing(), __ATOMIC_RELAXED)) return -1;
+  // Any rename on the machine makes a walk through ".." uncertain, and the kernel says so; under attack 128 suffice.
+  for (int attempt = 0; attempt < 128; ++attempt) {
+    status own;
+    const long opened =
+        call({"openat2", at, n}, own, [&](std::size_t) { return ::syscall(number, at, n, &how, sizeof how); });
+    if (opened != -1) return static_cast<int>(opened);
+    const int code = own.code.value();
+    if (code == EAGAIN) continue;
+    if (code == ENOSYS) __atomic_store_n(&openat2_missing(), true, __ATOMIC_RELAXED);
+    if (code != ENOSYS && code != EPERM) s.fail(own.step, own.code);
+    return -1;
+  }
+  s.fail("openat2", make_error_code(errc::changed_meanwhile));
+  return -1;
+}
+
+inline bool open_beneath(const directory& d, name n, opening what, handle& out, status& s) {
+  const int flags = what == opening::nothing ? O_PATH
+                    : what == opening::file  ? O_RDONLY | O_NONBLOCK | O_NOCTTY | O_LARGEFILE
+                                             : O_RDONLY | O_DIRECTORY;
+  status own;
+  out = above_standard(openat2(fd(d), n, flags, beneath | no_magic_links, own), own);
+  if (own.code.value() == EXDEV) own.code = make_error_code(errc::unsafe_path);
+  if (own.failed()) return s.fail(own.step, own.code), true;
+  return static_cast<bool>(out);
+}
+
+inline bool free_of_links(const path::string_type& p) noexcept {
+  status ignored;
+  return static_cast<bool>(handle(openat2(AT_FDCWD, p.c_str(), O_PATH, no_links, ignored)));
+}
+
+// O_PATH needs no permission to read the directory, only to pass through it.
+constexpr int enter_flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+#else
+inline bool open_beneath(const directory&, name, opening, handle&, status&) { return false; }
+inline bool free_of_links(const path::string_type&) noexcept { return false; }
+constexpr int enter_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+#endif
+
+inline directory open_root(const path& p, status& s) { return open_directory(p, s); }
+
+inline directory enter(const directory& d, name n, status& s) {
+  return {open_any(fd(d), n, enter_flags, 0, s), d.full / n};
+}
+
+inline directory syncable(const directory& d, status& s) {
+  return {open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, 0, s), d.full};
+}
+
+// The text of the link at `p`. False: it is no link, and with `missing` nothing below `p` can be one either.
+inline bool read_link(const std::string& p, std::string& text, bool& missing) {
+  char buffer[4096];
+  status own;
+  const auto got = call({"readlink", -1, p.c_str()}, own,
+                        [&](std::size_t) { return ::readlink(p.c_str(), buffer, sizeof buffer); });
+  missing = got == -1 && own.code.value() != EINVAL;
+  if (got > 0) text.assign(buffer, static_cast<std::size_t>(got));
+  return got > 0;
+}
+
+inline bool resolve(path::string_type& at, const path::string_type& more) {
+  struct known_link {
+    std::string place, leads_to;
+    bool done;
+  };
+  struct text_to_follow {
+    std::string text;
+    std::size_t next, link;
+  };
+  constexpr std::size_t none = std::string::npos, most_links = 1000;  // about Python's limit of recursion
+  if (at == "/") at.clear();
+  std::vector<text_to_follow> todo = {{more, 0, none}};
+  std::vector<known_link> links;
+  for (std::size_t dead = none; !todo.empty();) {  // dead: length of the first path that is not there
+    const std::string& text = todo.back().text;
+    const std::size_t begin = text.find_first_not_of('/', todo.back().next);
+    if (begin == none) {
+      if (todo.back().link != none) links[todo.back().link].leads_to = at, links[todo.back().link].done = true;
+      todo.pop_back();
+      continue;
+    }
+    const std::size_t parent = at.size(), slash = text.find('/', begin);
+    todo.back().next = slash == none ? text.size() : slash;
+    const std::string_view component = std::string_view(text).substr(begin, todo.back().next - begin);
+    if (component == ".") continue;
+    if (component == "..") {
+      at.resize(at.empty() ? 0 : at.rfind('/'));
+      if (at.size() < dead) dead = none;
+      continue;
+    }
+    at.append(1, '/').append(component);
+    if (dead != none) continue;
+    std::string target;
+    bool missing = false;
+    if (!read_link(at, target, missing)) {
+      if (missing) dead = at.size();
+      continue;
+    }
+    std::size_t link = 0;
+    while (link < links.size() && links[link].place != at) ++link;
+    if (link < links.size()) {
+      if (!links[link].done) return false;
+      at = links[link].leads_to;
+      continue;
+    }
+    if (link == most_links) return false;
+    links.push_back({at, {}, false});
+    at.resize(target.front() == '/' ? 0 : parent);
+    todo.push_back({std::move(target), 0, link});
+  }
+  if (at.empty()) at = "/";
+  return true;
+}
+
+#else  // Windows
+
+inline int last_error() noexcept { return static_cast<int>(::GetLastError()); }
+inline void set_last_error(int code) noexcept { ::SetLastError(static_cast<unsigned long>(code)); }
+inline bool interrupted(int) noexcept { return false; }
+
+// The error numbers users ask about, as std::errc; the rest keep their number.
+inline std::error_code make_code(int native) noexcept {
+  constexpr struct {
+    int native;
+    std::errc meaning;
+  } known[] = {
+      {1, std::errc::not_supported},          {2, std::errc::no_such_file_or_directory},
+      {3, std::errc::no_such_file_or_directory}, {4, std::errc::too_many_files_open},
+      {5, std::errc::permission_denied},      {17, std::errc::cross_device_link},
+      {19, std::errc::read_only_file_system}, {32, std::errc::device_or_resource_busy},
+      {33, std::errc::device_or_resource_busy}, {38, std::errc::no_such_file_or_directory},
+      {39, std::errc::no_space_on_device},    {50, std::errc::not_supported},
+      {80, std::errc::file_exists},           {87, std::errc::invalid_argument},
+      {112, std::errc::no_space_on_device},   {123, std::errc::invalid_argument},
+      {145, std::errc::directory_not_empty},  {161, std::errc::invalid_argument},
+      {183, std::errc::file_exists},          {206, std::errc::filename_too_long},
+      {267, std::errc::not_a_directory},
+  };
+  for (const auto& k : known) {
+    if (k.native == native) return std::make_error_code(k.meaning);
+  }
+  return {native, std::system_category()};
+}
+
+// The structures of <windows.h> that these calls fill, laid out alike.
+struct overlapped {
+  std::uintptr_t internal[2] = {0, 0};
+  unsigned long offset_low = 0, offset_high = 0;
+  void* signal = nullptr;
+  ::_OVERLAPPED* native() noexcept { return reinterpret_cast<::_OVERLAPPED*>(this); }
+};
+struct file_information {
+  unsigned long attributes, times[6], volume, size_high, size_low, links, index_high, index_low;
+};
+struct find_data {
+  unsigned long attributes, times[6], size[2], reserved[2];
+  wchar_t file_name[260], short_name[14];
+};
+
+constexpr unsigned long attribute_readonly = 0x1, attribute_directory = 0x10, attribute_reparse = 0x400,
+                        no_attributes = 0xFFFFFFFF;
+
+inline void* native(const handle& h) noexcept { return reinterpret_cast<void*>(h.get()); }
+
+inline void handle::close() noexcept {
+  if (value_ != -1) ::CloseHandle(reinterpret_cast<void*>(std::exchange(value_, -1)));
+}
+
+// Absolute, with the prefix that lifts the limit of 260 characters and keeps the system from editing the name.
+inline std::wstring extended(const path& p) {
+  const std::wstring& given = p.native();
+  if (given.compare(0, 4, L"\\\\?\\") == 0) return given;
+  std::wstring full(given.size() + 300, L'\0');
+  for (;;) {
+    const unsigned long n = ::GetFullPathNameW(given.c_str(), static_cast<unsigned long>(full.size()), full.data(), nullptr);
+    if (n == 0) return given;
+    const bool fits = n < full.size();
+    full.resize(n);
+    if (fits) break;
+  }
+  if (full.compare(0, 4, L"\\\\.\\") == 0) return full;
+  if (full.compare(0, 2, L"\\\\") == 0) return L"\\\\?\\UNC" + full.substr(1);
+  return L"\\\\?\\" + full;
+}
+
+// The prefixed form takes every character literally: no "." and no doubled separator.
+inline std::wstring join(const directory& d, name n) {
+  const std::wstring& full = d.full.native();
+  if (n[0] == L'.' && n[1] == 0) return full;
+  return !full.empty() && full.back() == L'\\' ? full + n : full + L'\\' + n;
+}
+
+inline handle open_any(const std::wstring& p, unsigned long access, unsigned long share, unsigned long disposition,
+                       unsigned long flags, status& s) {
+  const auto opened = call({"CreateFile", -1, p.c_str()}, s, [&](std::size_t) {
+    return reinterpret_cast<std::intptr_t>(::CreateFileW(p.c_str(), access, share, nullptr, disposition, flags, nullptr));
+  });
+  return handle(opened);
+}
+
+constexpr unsigned long share_all = 7, share_no_delete = 3, open_existing = 3, backup_semantics = 0x02000000,
+                        open_reparse_point = 0x00200000;
+
+inline directory as_directory(handle h, path full, status& s) {
+  info i;
+  if (!h || !get_info(h, i, s)) return {};
+  if (i.type == kind::directory) return {std::move(h), std::move(full)};
+  s.fail("CreateFile", std::make_error_code(i.type == kind::symlink ? std::errc::too_many_symbolic_link_levels
+                                                                    : std::errc::not_a_directory));
+  return {};
+}
+
+inline directory open_directory(const path& p, status& s) {
+  if (!without_nul(p, s)) return {};
+  path full = extended(p.empty() ? path(L".") : p);
+  handle h = open_any(full.native(), 0x81, share_all, open_existing, backup_semantics, s);
+  return as_directory(std::move(h), std::move(full), s);
+}
+
+// Without the right to delete shared, nobody can rename the directory while the confined walk holds it.
+inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
+  path full = join(d, n);
+  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing,
+                      backup_semantics | (follow ? 0 : open_reparse_point), s);
+  return as_directory(std::move(h), std::move(full), s);
+}
+
+inline handle open_file(const std::wstring& p, unsigned flags, status& s) {
+  unsigned long access = 0x80100000;  // GENERIC_READ | SYNCHRONIZE
+  if ((flags & write_only) != 0) access |= 0x40000000;  // GENERIC_WRITE
+  const unsigned long disposition = (flags & exclusive) != 0 ? 1 : (flags & create) != 0 ? 4 : open_existing;
+  const unsigned long how = 0x80 | backup_semantics | ((flags & no_follow) != 0 ? open_reparse_point : 0);
+  return open_any(p, access, share_all, disposition, how, s);
+}
+
+inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
+  return open_file(join(d, n), flags, s);
+}
+
+inline handle open_path(const path& p, unsigned flags, status& s) { return open_file(extended(p), flags, s); }
+
+inline bool transient(const std::error_code& code) noexcept {
+  return code == std::errc::device_or_resource_busy || code == std::errc::permission_denied;
+}
+
+inline bool get_info(const handle& h, info& out, status& s) {
+  file_information f = {};
+  if (call({"GetFileInformationByHandle", h.get()}, s, [&](std::size_t) {
+        return ::GetFileInformationByHandle(native(h), reinterpret_cast<::_BY_HANDLE_FILE_INFORMATION*>(&f)) ? 0 : -1;
+      }) == -1) {
+    return false;
+  }
+  out = {};
+  out.type = (f.attributes & attribute_reparse) != 0     ? kind::symlink
+             : (f.attributes & attribute_directory) != 0 ? kind::directory
+                                                         : kind::regular;
+  out.size = (std::uint64_t{f.size_high} << 32) | f.size_low;
+  out.device = f.volume;
+  out.inode = (std::uint64_t{f.index_high} << 32) | f.index_low;
+  out.links = f.links;
+  out.mode = (f.attributes & attribute_readonly) != 0 ? 0444 : 0666;
+  out.modified = static_cast<std::int64_t>((std::uint64_t{f.times[5]} << 32) | f.times[4]);
+  return true;
+}
+
+inline bool get_info_at(const directory& d, name n, bool follow, info& out, status& s) {
+  const handle h = open_any(join(d, n), 0x80, share_all, open_existing,
+                            backup_semantics | (follow ? 0 : open_reparse_point), s);
+  return h && get_info(h, out, s);
+}
+
+inline bool get_info_path(const path& p, info& out, status& s) {
+  const handle h = open_any(extended(p), 0x80, share_all, open_existing, backup_semantics, s);
+  return h && get_info(h, out, s);
+}
+
+inline unsigned long at_most_one_transfer(std::size_t size) noexcept {
+  return static_cast<unsigned long>(size < (1u << 30) ? size : (1u << 30));
+}
+
+inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s) {
+  return call({"ReadFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
+    unsigned long got = 0;
+    const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, nullptr);
+    return ok ? static_cast<std::ptrdiff_t>(got) : std::ptrdiff_t{-1};
+  });
+}
+
+inline std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s) {
+  return call({"ReadFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
+    overlapped at;
+    at.offset_low = static_cast<unsigned long>(offset & 0xFFFFFFFF);
+    at.offset_high = static_cast<unsigned long>(offset >> 32);
+    unsigned long got = 0;
+    const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, at.native());
+    return ok ? static_cast<std::ptrdiff_t>(got) : last_error() == 38 ? std::ptrdiff_t{0} : std::ptrdiff_t{-1};  // 38: EOF
+  });
+}
+
+inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s) {
+  return call({"WriteFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
+    overlapped end;
+    end.offset_low = end.offset_high = 0xFFFFFFFF;  // "at the end of the file"
+    unsigned long put = 0;
+    const int ok = ::WriteFile(native(h), from, static_cast<unsigned long>(n), &put, at_end ? end.native() : nullptr);
+    return ok ? static_cast<std::ptrdiff_t>(put) : std::ptrdiff_t{-1};
+  });
+}
+
+inline bool resize(const handle& h, std::uint64_t size, status& s) {
+  return call({"SetEndOfFile", h.get()}, s, [&](std::size_t) {
+    long high = static_cast<long>(size >> 32);
+    ::SetLastError(0);
+    const unsigned long low = ::SetFilePointer(native(h), static_cast<long>(size & 0xFFFFFFFF), &high, 0);
+    if (low == 0xFFFFFFFF && ::GetLastError() != 0) return -1;
+    return ::SetEndOfFile(native(h)) ? 0 : -1;
+  }) == 0;
+}
+
+inline bool sync_file(const handle& h, bool, status& s) {
+  return call({"FlushFileBuffers", h.get()}, s, [&](std::size_t) { return ::FlushFileBuffers(native(h)) ? 0 : -1; }) == 0;
+}
+
+// NTFS journals directory entries itself and offers no documented way to wait for them: unproven, and the README says so.
+inline bool sync_directory(const directory&, status&) { return true; }
+inline void start_writeback(const handle&) noexcept {}
+inline bool report_close_errors(const handle&, status&) { return true; }
+inline bool set_mode(const handle&, unsigned, status&) { return true; }
+inline void copy_owner_and_mode(const handle&, const info&, status&) {}
+
+// Replaces even a target that others hold open (Windows 10 on NTFS); elsewhere the older way, tried for each call.
+inline bool rename_posix_semantics(const handle& h, const std::wstring& to) {
+  using setter = int(__stdcall*)(void*, int, void*, unsigned long);
+  ::HINSTANCE__* kernel = ::GetModuleHandleW(L"kernel32.dll");
+  if (kernel == nullptr) return false;
+  void (*found)() = reinterpret_cast<void (*)()>(::GetProcAddress(kernel, "SetFileInformationByHandle"));
+  if (found == nullptr) return false;
+  struct rename_header {
+    unsigned long flags;
+    void* root;
+    unsigned long length;
+    wchar_t text[1];
+  };
+  const std::size_t bytes = sizeof(rename_header) + to.size() * sizeof(wchar_t);
+  std::vector<std::uint64_t> buffer(bytes / 8 + 1);
+  auto* request = reinterpret_cast<rename_header*>(buffer.data());
+  request->flags = 0x1 | 0x2 | 0x40;  // REPLACE_IF_EXISTS | POSIX_SEMANTICS | IGNORE_READONLY_ATTRIBUTE
+  request->length = static_cast<unsigned long>(to.size() * sizeof(wchar_t));
+  std::memcpy(request->text, to.c_str(), request->length);
+  constexpr int file_rename_info_ex = 22;
+  return reinterpret_cast<setter>(found)(native(h), file_rename_info_ex, request, static_cast<unsigned long>(bytes)) != 0;
+}
+
+inline bool move_file(const std::wstring& from, const std::wstring& to, bool replace) {
+  if (replace) {
+    status ignored;
+    const handle h = open_any(from, 0x10000, share_all, open_existing, backup_semantics | open_reparse_point, ignored);
+    if (h && rename_posix_semantics(h, to)) return true;
+  }
+  if (::MoveFileExW(from.c_str(), to.c_str(), 0x8u | (replace ? 0x1u : 0x0u))) return true;  // WRITE_THROUGH
+  const unsigned long code = ::GetLastError();
+  const unsigned long attributes = ::GetFileAttributesW(to.c_str());
+  const bool read_only_target = attributes != no_attributes && (attributes & attribute_readonly) != 0;
+  if (replace && code == 5 && read_only_target && ::SetFileAttributesW(to.c_str(), attributes & ~attribute_readonly)) {
+    if (::MoveFileExW(from.c_str(), to.c_str(), 0x9)) return true;
+    ::SetFileAttributesW(to.c_str(), attributes);
+  }
+  ::SetLastError(code);
+  return false;
+}
+
+inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
+  if (how == rename_mode::exchange) return s.fail("rename", std::make_error_code(std::errc::function_not_supported));
+  return call({"rename", d.h.get(), from, to}, s, [&](std::size_t) {
+    return move_file(join(d, from), join(to_dir, to), how == rename_mode::replace) ? 0 : -1;
+  }) == 0;
+}
+
+inline bool link_at(const directory& d, name from, name to, status& s) {
+  return call({"CreateHardLink", d.h.get(), from, to}, s, [&](std::size_t) {
+    return ::CreateHardLinkW(join(d, to).c_str(), join(d, from).c_str(), nullptr) ? 0 : -1;
+  }) == 0;
+}
+
+inline bool unlink_at(const directory& d, name n, status& s) {
+  return call({"DeleteFile", d.h.get(), n}, s, [&](std::size_t) { return ::DeleteFileW(join(d, n).c_str()) ? 0 : -1; }) == 0;
+}
+
+inline bool read_link_at(const directory& d, name n, path& target, status& s) {
+  std::error_code ec;
+  target = std::filesystem::read_symlink(path(join(d, n)), ec);
+  return !ec || s.fail("readlink", ec);
+}
+
+inline bool make_directory(const path& p, status& s) {
+  const std::wstring full = extended(p);
+  return call({"CreateDirectory", -1, full.c_str()}, s,
+              [&](std::size_t) { return ::CreateDirectoryW(full.c_str(), nullptr) ? 0 : -1; }) == 0;
+}
+
+inline bool remove_directory(const path& p) noexcept { return ::RemoveDirectoryW(p.c_str()) != 0; }
+
+inline bool make_directory_at(const directory& d, name n, status& s) { return make_directory(path(join(d, n)), s); }
+
+inline bool remove_directory_at(const directory& d, name n, status& s) {
+  return call({"RemoveDirectory", d.h.get(), n}, s,
+              [&](std::size_t) { return ::RemoveDirectoryW(join(d, n).c_str()) ? 0 : -1; }) == 0;
+}
+
+// Windows locks are mandatory for the bytes they cover, so they cover one that no file has.
+constexpr unsigned long lock_offset_high = 0x7FFFFFFF;
+
+inline bool lock(const handle& h, bool shared, bool wait, status& s) {
+  status own;
+  if (call({"LockFileEx", h.get()}, own, [&](std::size_t) {
+        overlapped at;
+        at.offset_high = lock_offset_high;
+        const unsigned long flags = (shared ? 0u : 2u) | (wait ? 0u : 1u);
+        return ::LockFileEx(native(h), flags, 0, 1, 0, at.native()) ? 0 : -1;
+      }) == 0) {
+    return true;
+  }
+  if (last_error() == 33 || last_error() == 997) return false;  // LOCK_VIOLATION, IO_PENDING
+  const bool refused = own.code == std::errc::not_supported;
+  return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
+}
+
+inline void unlock(const handle& h) noexcept {
+  overlapped at;
+  at.offset_high = lock_offset_high;
+  ::UnlockFileEx(native(h), 0, 1, 0, at.native());
+}
+
+inline void sleep_for(std::chrono::milliseconds t) noexcept { ::Sleep(static_cast<unsigned long>(t.count())); }
+
+inline std::uint64_t random_bits() noexcept {  // unique is enough, exclusive creation does the rest
+  std::uint64_t x = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  x ^= (std::uint64_t{::GetCurrentProcessId()} << 40) ^ (std::uint64_t{::GetCurrentThreadId()} << 20);
+  x ^= reinterpret_cast<std::uintptr_t>(&x);
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+  return x ^ (x >> 31);
+}
+
+template <class F>
+bool list(const directory& d, F&& visit, status& s) {
+  find_data found = {};
+  auto* data = reinterpret_cast<::_WIN32_FIND_DATAW*>(&found);
+  void* search = ::FindFirstFileW(join(d, L"*").c_str(), data);
+  if (reinterpret_cast<std::intptr_t>(search) == -1) {
+    return last_error() == 2 || s.fail("FindFirstFile", make_code(last_error()));
+  }
+  int code = 0;
+  for (;;) {
+    const std::wstring_view n = found.file_name;
+    const kind type = (found.attributes & attribute_reparse) != 0     ? kind::symlink
+                      : (found.attributes & attribute_directory) != 0 ? kind::directory
+                                                                      : kind::regular;
+    if (n != L"." && n != L".." && !visit(static_cast<name>(found.file_name), type)) break;
+    if (!::FindNextFileW(search, data)) {
+      code = last_error() == 18 ? 0 : last_error();  // 18: NO_MORE_FILES
+      break;
+    }
+  }
+  ::FindClose(search);
+  return code == 0 || s.fail("FindNextFile", make_code(code));
+}
+
+inline bool is_separator(unit c) noexcept { return c == L'/' || c == L'\\'; }
+
+// What Windows takes for a device whatever its extension (superscript digits count), a stream, or another name.
+inline bool safe_component(view c) noexcept {
+  if (c.empty() || c == L"." || c == L"..") return true;
+  if (c.back() == L'.' || c.back() == L' ') return false;
+  for (const unit u : c) {
+    if (u < 32 || view(L"<>:\"|?*/\\").find(u) != view::npos) return false;
+  }
+  view base = c.substr(0, c.find(L'.'));
+  while (!base.empty() && base.back() == L' ') base.remove_suffix(1);
+  const auto is = [&](view reserved, std::size_t length) {
+    if (base.size() != length) return false;
+    for (std::size_t i = 0; i < reserved.size(); ++i) {
+      const unit upper = base[i] >= L'a' && base[i] <= L'z' ? static_cast<unit>(base[i] - 32) : base[i];
+      if (upper != reserved[i]) return false;
+    }
+    return true;
+  };
+  for (const view device : {view(L"CON"), view(L"PRN"), view(L"AUX"), view(L"NUL"), view(L"CONIN$"), view(L"CONOUT$")}) {
+    if (is(device, device.size())) return false;
+  }
+  const bool port = is(L"COM", 4) || is(L"LPT", 4);
+  return !port || view(L"0123456789\u00B9\u00B2\u00B3").find(base[3]) == view::npos;
+}
+
+constexpr bool walks_links = false;  // reparse points are refused: where one leads cannot be pinned before it is opened
+
+inline bool open_beneath(const directory&, name, opening, handle&, status&) { return false; }
+inline bool free_of_links(const path::string_type&) noexcept { return false; }
+
+inline directory open_unmovable(path full, unsigned long flags, status& s) {
+  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing, backup_semantics | flags, s);
+  return as_directory(std::move(h), std::move(full), s);
+}
+
+inline std::wstring final_path(const handle& h) {
+  std::wstring text(32768, L'\0');
+  text.resize(::GetFinalPathNameByHandleW(native(h), text.data(), 32768, 0));
+  return text;
+}
+
+// By its final path: a junction on the way to it might lead elsewhere tomorrow.
+inline directory open_root(const path& p, status& s) {
+  directory d = open_unmovable(extended(p), 0, s);
+  if (d.h) d.full = final_path(d.h);
+  if (d.h && d.full.empty()) s.fail("GetFinalPathNameByHandle", make_code(last_error()));
+  return d.full.empty() ? directory{} : std::move(d);
+}
+
+inline directory enter(const directory& d, name n, status& s) {
+  return open_unmovable(join(d, n), open_reparse_point, s);
+}
+inline directory syncable(const directory& d, status& s) { return open_unmovable(d.full, open_reparse_point, s); }
+
+// As Windows does: ".." first, then the links of the longest part that exists.
+inline bool resolve(path::string_type& at, const path::string_type& more) {
+  const path full = extended(path(at.empty() ? more : at + L'\\' + more));
+  path rest;
+  for (path p = full; p.has_relative_path(); p = p.parent_path()) {
+    status ignored;
+    const handle h = open_any(p.native(), 0, share_all, open_existing, backup_semantics, ignored);
+    if (h) {
+      at = final_path(h);
+      if (at.compare(0, 8, L"\\\\?\\UNC\\") == 0) at.replace(0, 8, L"\\\\");
+      if (at.compare(0, 4, L"\\\\?\\") == 0) at.erase(0, 4);
+      if (!rest.empty()) at = (path(at) / rest).native();
+      return !at.empty();
+    }
+    const unsigned long attributes = ::GetFileAttributesW(p.c_str());
+    const bool link_to_nowhere = attributes != no_attributes && (attributes & attribute_reparse) != 0;
+    if (link_to_nowhere) return false;
+    rest = rest.empty() ? p.filename() : p.filename() / rest;
+  }
+  at = full.native();
+  return true;
+}
+
+#endif
+
+// ---- built on the above, the same everywhere
+
+inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std::size_t& written, status& s) {
+  written = 0;
+  while (written < bytes.size()) {
+    const auto n = write_some(h, bytes.data() + written, bytes.size() - written, at_end, s);
+    if (n < 0) return false;
+    if (n == 0) return s.fail("write", make_error_code(errc::size_mismatch), "the system accepted no bytes");
+    written += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+// Everything up to the end of the file, also where the size is not known (0 in /proc) or grows meanwhile.
+inline bool read_all(const handle& h, std::uint64_t expected, std::string& out, status& s) {
+  if (expected >= out.max_size() / 2) return s.fail("read", std::make_error_code(std::errc::file_too_large));
+  out.resize(static_cast<std::size_t>(expected) + 1);  // one more, so that the end is seen without a second buffer
+  std::size_t have = 0;
+  for (;;) {
+    if (have == out.size()) out.resize(out.size() * 2 + 4096);
+    const auto n = read_some(h, out.data() + have, out.size() - have, s);
+    if (n <= 0) {
+      out.resize(n < 0 ? 0 : have);
+      return n == 0;
+    }
+    have += static_cast<std::size_t>(n);
+  }
+}
+
+inline std::error_code wrong_kind(kind k) {
+  return k == kind::directory ? std::make_error_code(std::errc::is_a_directory) : make_error_code(errc::not_regular);
+}
+
+}  // namespace os
+}  // namespace detail
+// ---- [replace] definitions --------------------------------------------------------------------------------------------
+
+namespace detail {
+
+using clock = std::chrono::steady_clock;
+
+inline clock::time_point from_now(std::chrono::milliseconds wait) {
+  constexpr std::chrono::hours century{24 * 36525};  // more would overflow the clock
+  return clock::now() + (wait < century ? wait : std::chrono::milliseconds(century));
+}
+
+// Tries again while somebody else (a virus scanner, a reader) holds the file on Windows; elsewhere once.
+template <class F>
+bool patiently(std::chrono::milliseconds budget, status& s, F&& attempt) {
+  const auto until = from_now(budget);
+  for (std::chrono::milliseconds pause{1};; pause = pause < std::chrono::milliseconds{32} ? pause * 2 : pause) {
+    status own;
+    if (attempt(own)) return true;
+    if (!os::transient(own.code) || clock::now() >= until) return s.fail(own.step, own.code, own.note);
+    os::sleep_for(pause + std::chrono::milliseconds(os::random_bits() % 4));
+  }
+}
+
+inline bool not_durable(status& s, const status& cause) {
+  return s.fail(cause.step, make_error_code(errc::not_durable), cause.code.message());
+}
+
+// Parent directories made on the way; those still empty go again unless they are kept.
+struct made_directories {
+  std::vector<path> paths;
+
+  made_directories() = default;
+  made_directories(made_directories&& other) noexcept : paths(std::exchange(other.paths, {})) {}
+  made_directories& operator=(made_directories&&) = delete;
+  ~made_directories() {
+    for (std::size_t i = paths.size(); i-- > 0;) os::remove_directory(paths[i]);
+  }
+  void keep() noexcept { paths.clear(); }
+};
+
+// Where a file lives, once symbolic links are dealt with: a directory handle, opened before the work, and a name in it.
+struct target {
+  made_directories made;  // first: removed after the directory handle is closed
+  std::shared_ptr<const os::directory> dir;
+  path folder;  // the same directory as a path, as the caller and the symbolic links wrote it
+  path::string_type name;
+  os::info existing;  // kind::none: there is nothing yet
+
+  bool exists() const noexcept { return existing.type != os::kind::none; }
+};
+
+// Splits into parent and name; refuses what no file can be called.
+inline bool split_name(const path& file, path& parent, path::string_type& name, status& s) {
+  if (file.empty()) return s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  if (!os::without_nul(file, s)) return false;
+  const path leaf = file.filename();
+  if (leaf.empty() || leaf == "." || leaf == "..") return s.fail("", std::make_error_code(std::errc::is_a_directory));
+  parent = file.parent_path();
+  name = leaf.native();
+  return true;
+}
+
+// With `durable` the entry of the new directory is synced in its parent.
+inline bool make_one_directory(const path& p, bool durable, made_directories& made, status& s) {
+  if (!os::make_directory(p, s)) return false;
+  made.paths.push_back(p);
+  if (!durable) return true;
+  const os::directory above = os::open_directory(p.parent_path(), s);
+  return above.h && os::sync_directory(above, s);
+}
+
+// Makes `dir` and what is missing above it. One that another process makes at the same moment is not ours to sync.
+inline bool make_parents(const path& dir, bool durable, made_directories& made, status& s) {
+  std::vector<path> missing;
+  for (path p = dir; !p.empty(); p = p.parent_path()) {
+    status own;
+    if (make_one_directory(p, durable, made, own) || own.code == std::errc::file_exists) break;
+    if (own.code != std::errc::no_such_file_or_directory || p == p.parent_path()) return s.fail(own.step, own.code);
+    missing.push_back(p);
+  }
+  for (; !missing.empty(); missing.pop_back()) {
+    status own;
+    if (make_one_directory(missing.back(), durable, made, own) || own.code == std::errc::file_exists) continue;
+    return s.fail(own.step, own.code);
+  }
+  return true;
+}
+
+inline os::directory open_parent(const path& parent, bool create, bool durable, made_directories& made, status& s) {
+  status own;
+  os::directory d = os::open_directory(parent, own);
+  if (d.h) return d;
+  const bool missing = own.code == std::errc::no_such_file_or_directory;
+  if (!create || !missing) {
+    s.fail(own.step, own.code);
+    return d;
+  }
+  return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
+}
+
+// The directories that a batch has open already, by the path they were asked for with.
+using open_directories = std::vector<std::pair<path, std::shared_ptr<const os::directory>>>;
+
+inline std::shared_ptr<const os::directory> open_shared(const path& parent, const write_options& options,
+                                                        made_directories& made, open_directories* known, status& s) {
+  if (known != nullptr) {
+    for (const auto& entry : *known) {
+      if (entry.first == parent) return entry.second;
+    }
+  }
+  os::directory d = open_parent(parent, options.create_parents, options.durable == durability::full, made, s);
+  if (!d.h) return nullptr;
+  auto shared = std::make_shared<const os::directory>(std::move(d));
+  if (known != nullptr) known->emplace_back(parent, shared);
+  return shared;
+}
+
+constexpr int symlink_limit = 40;  // as Linux does
+
+inline bool locate(path file, const write_options& options, target& t, status& s, open_directories* known = nullptr) {
+  for (int links = 0; links <= symlink_limit; ++links) {
+    path parent;
+    if (!split_name(file, parent, t.name, s)) return false;
+    t.dir = open_shared(parent, options, t.made, known, s);
+    t.folder = parent;
+    if (!t.dir) return false;
+    status own;
+    if (!os::get_info_at(*t.dir, t.name.c_str(), false, t.existing, own)) {
+      if (own.code != std::errc::no_such_file_or_directory) return s.fail(own.step, own.code);
+      t.existing = {};
+      return true;
+    }
+    if (t.existing.type != os::kind::symlink || options.symlinks == symlink_policy::replace) return true;
+    if (options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
+    path leads_to;
+    if (!os::read_link_at(*t.dir, t.name.c_str(), leads_to, s)) return false;
+    file = parent / leads_to;  // an absolute target replaces the parent
+  }
+  return s.fail("", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+}
+
+inline write_options where_it_is() {
+  write_options options;
+  options.create_parents = false;
+  return options;
+}
+
+// ---- temporary files
+
+constexpr std::string_view temporary_prefix = ".memoria-", temporary_suffix = ".tmp";
+
+constexpr std::string_view hex_digits = "0123456789abcdef";
+
+inline path::string_type widen(std::string_view ascii) { return {ascii.begin(), ascii.end()}; }
+
+inline path::string_type hex(std::uint64_t bits) {
+  std::string text;
+  for (unsigned shift = 64; shift > 0; shift -= 4) text += hex_digits[(bits >> (shift - 4)) & 15];
+  return widen(text);
+}
+
+// The name of a companion of `name`: lock, generation, backup. Where that would be longer than names may be, `name` is
+// cut and a hash of it tells it from others with the same beginning. `room`: the longest suffix of this family.
+inline path::string_type sibling_name(const path::string_type& prefix, const path::string_type& name,
+                                      const path::string_type& suffix, std::size_t room = 0) {
+  constexpr std::size_t longest = 255;  // bytes, on Windows UTF-16 units
+  room = room > suffix.size() ? room : suffix.size();
+  if (prefix.size() + name.size() + room <= longest) return prefix + name + suffix;
+  std::uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
+  for (const auto unit : name) hash = (hash ^ static_cast<std::uint64_t>(unit)) * 0x100000001B3u;
+  std::size_t cut = longest - room - 17 - prefix.size();
+  if constexpr (sizeof(path::value_type) == 1) {
+    while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xC0u) == 0x80) --cut;  // not inside a character
+  }
+  return prefix + name.substr(0, cut) + widen("-") + hex(hash) + suffix;
+}
+
+inline path::string_type temporary_name() {
+  return widen(temporary_prefix) + hex(os::random_bits()) + widen(temporary_suffix);
+}
+
+inline bool is_temporary_name(os::name n) {
+  const std::basic_string_view<path::value_type> name = n;
+  const std::size_t digits = temporary_prefix.size(), end = digits + 16;
+  if (name.size() != end + temporary_suffix.size()) return false;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const auto c = name[i];
+    const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    if (i >= digits && i < end ? !hex : c != (i < digits ? temporary_prefix[i] : temporary_suffix[i - end])) return false;
+  }
+  return true;
+}
+
+// One replacement on its way: a temporary file beside the target.
+struct replacement {
+  target t;
+  write_options options;
+  os::handle file;
+  path::string_type name;  // empty: nothing to clean up
+  std::uint64_t written = 0;
+
+  replacement(target&& where, const write_options& how) : t(std::move(where)), options(how) {}
+  replacement(replacement&& other) noexcept
+      : t(std::move(other.t)),
+        options(other.options),
+        file(std::move(other.file)),
+        name(std::exchange(other.name, {})),
+        written(other.written) {}
+  replacement& operator=(replacement&&) = delete;
+  ~replacement() { discard(); }
+
+  void discard() noexcept {
+    if (name.empty()) return;
+    status ignored;
+    os::unlink_at(*t.dir, name.c_str(), ignored);  // while we hold its lock
+    file.close();
+    name.clear();
+  }
+};
+
+// Creates the temporary file and takes the lock on it that proves, to a sweeper, that its writer lives.
+inline bool create_temporary(replacement& r, status& s) {
+  const bool private_until_mode_is_set = r.t.existing.type == os::kind::regular || r.options.permissions.has_value();
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const path::string_type name = temporary_name();
+    status own;
+    r.file = os::open_at(*r.t.dir, name.c_str(), os::write_only | os::create | os::exclusive | os::no_follow,
+                         private_until_mode_is_set ? 0600 : 0666, own);
+    if (!r.file) {
+      if (own.code == std::errc::file_exists) continue;
+      return s.fail(own.step, own.code);
+    }
+    r.name = name;
+    status cannot_lock;
+    const bool locked = os::lock(r.file, false, false, cannot_lock);
+    if (cannot_lock.failed()) return true;  // then no sweeper can lock it either, and leaves it alone
+    os::info now;
+    if (!os::get_info(r.file, now, s)) return false;
+    if (locked && now.links > 0) return true;
+    r.discard();  // a sweeper came between creation and lock
+  }
+  return s.fail("open", std::make_error_code(std::errc::file_exists), "no free temporary name in 100 attempts");
+}
+
+inline bool begin(replacement& r, status& s) {
+  const os::kind there = r.t.existing.type;
+  if (there != os::kind::none && !r.options.overwrite) return s.fail("", std::make_error_code(std::errc::file_exists));
+  const bool replaceable = there == os::kind::none || there == os::kind::regular || there == os::kind::symlink;
+  if (!replaceable) return s.fail("", os::wrong_kind(there));
+  return create_temporary(r, s);
+}
+
+inline bool write(replacement& r, std::string_view bytes, status& s) {
+  std::size_t written = 0;
+  const bool ok = os::write_all(r.file, bytes, false, written, s);
+  r.written += written;
+  return ok;
+}
+
+// Owner, mode, size check, sync: after this the temporary file is the new version in all but its name.
+inline bool seal(replacement& r, status& s) {
+  if (r.t.existing.type == os::kind::regular) os::copy_owner_and_mode(r.file, r.t.existing, s);
+  if (r.options.permissions && !s.failed()) os::set_mode(r.file, static_cast<unsigned>(*r.options.permissions) & 07777u, s);
+  os::info now;
+  if (s.failed() || !os::get_info(r.file, now, s)) return false;
+  if (now.size != r.written) return s.fail("fstat", make_error_code(errc::size_mismatch));
+  if (r.options.durable == durability::none) return os::report_close_errors(r.file, s);
+  return os::sync_file(r.file, r.options.durable == durability::data, s);
+}
+
+inline bool rename_without_clobber(const os::directory& d, os::name from, os::name to, status& s) {
+  status own;
+  if (os::rename_at(d, from, d, to, os::rename_mode::keep, own)) return true;
+  // This kernel or this file system has no such rename (never remembered: the next file may be on another). A hard link
+  // does not clobber either.
+  const bool no_such_call = own.code == std::errc::invalid_argument || own.code == std::errc::function_not_supported ||
+                            own.code == std::errc::not_supported || own.code == std::errc::operation_not_supported;
+  if (!no_such_call) return s.fail(own.step, own.code);
+  if (!os::link_at(d, from, to, s)) return false;
+  status ignored;
+  os::unlink_at(d, from, ignored);
+  return true;
+}
+
+inline path::string_type generation_name(const path::string_type& name, unsigned n) {
+  return sibling_name({}, name, widen(".gen-" + std::to_string(n)));
+}
+
+inline bool copy_file(const os::directory& d, const path::string_type& from, const path::string_type& to,
+                      const replacement& like, status& s) {
+  const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, 0, s);
+  if (!source) return false;
+  target beside;
+  beside.dir = like.t.dir;
+  beside.existing = like.t.existing;
+  replacement copy(std::move(beside), like.options);
+  if (!create_temporary(copy, s)) return false;
+  std::string buffer(65536, '\0');
+  for (;;) {
+    const auto n = os::read_some(source, buffer.data(), buffer.size(), s);
+    if (n < 0) return false;
+    if (n == 0) break;
+    if (!write(copy, {buffer.data(), static_cast<std::size_t>(n)}, s)) return false;
+  }
+  if (!seal(copy, s) || !os::rename_at(d, copy.name.c_str(), d, to.c_str(), os::rename_mode::replace, s)) return false;
+  copy.name.clear();
+  return true;
+}
+
+// NAME becomes NAME.gen-1, and what was there moves on. The current version stays in its place all the time.
+inline bool keep_generations(const replacement& r, status& s) {
+  const os::directory& d = *r.t.dir;
+  const auto gone_is_fine = [&](const status& own) {
+    return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code);
+  };
+  for (unsigned n = r.options.generations; n > 1; --n) {
+    status own;
+    const auto newer = generation_name(r.t.name, n - 1), older = generation_name(r.t.name, n);
+    if (!os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, own) && !gone_is_fine(own)) return false;
+  }
+  const auto newest = generation_name(r.t.name, 1);
+  status own;
+  if (!os::unlink_at(d, newest.c_str(), own) && !gone_is_fine(own)) return false;
+  own = {};
+  if (os::link_at(d, r.t.name.c_str(), newest.c_str(), own)) return true;
+  return own.code == std::errc::no_such_file_or_directory || copy_file(d, r.t.name, newest, r, s);  // no links here: copy
+}
+
+// The rename. From here on the new version is visible.
+inline bool publish(replacement& r, status& s) {
+  const os::directory& d = *r.t.dir;
+  if (r.options.generations > 0 && r.t.existing.type == os::kind::regular && !keep_generations(r, s)) return false;
+  const bool renamed = patiently(r.options.retry_for, s, [&](status& own) {
+    if (!r.options.overwrite) return rename_without_clobber(d, r.name.c_str(), r.t.name.c_str(), own);
+    if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::replace, own)) return true;
+    if (own.code == std::errc::device_or_resource_busy) own.note = "a mount point (a bind-mounted file) cannot be replaced";
+    return false;
+  });
+  if (!renamed) return false;
+  r.name.clear();
+  r.file.close();
+  r.t.made.keep();
+  return true;
+}
+
+inline bool sync_after_rename(const replacement& r, status& s) {
+  status own;
+  return r.options.durable != durability::full || os::sync_directory(*r.t.dir, own) || not_durable(s, own);
+}
+
+// The whole protocol for a target that has been located; also what confined_dir uses.
+inline bool replace_target(target&& t, std::string_view content, const write_options& options, status& s) {
+  replacement r(std::move(t), options);
+  return begin(r, s) && write(r, content, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
+}
+
+inline bool replace_file(const path& file, std::string_view content, const write_options& options, status& s) {
+  target t;
+  return locate(file, options, t, s) && replace_target(std::move(t), content, options, s);
+}
+
+inline bool read_regular(const os::handle& h, std::string& out, status& s) {
+  os::info i;
+  if (!os::get_info(h, i, s)) return false;
+  if (i.type != os::kind::regular) return s.fail("", os::wrong_kind(i.type));
+  return os::read_all(h, i.size, out, s);
+}
+
+inline bool check_path(const path& p, status& s) {
+  path parent;
+  path::string_type name;
+  return split_name(p, parent, name, s);
+}
+
+inline bool read_file(const path& file, std::string& out, status& s) {
+  if (!check_path(file, s)) return false;
+  os::handle h;
+  const bool opened = patiently(std::chrono::milliseconds{500}, s, [&](status& own) {
+    h = os::open_path(file, os::read_only, own);
+    return static_cast<bool>(h);
+  });
+  return opened && read_regular(h, out, s);
+}
+
+struct staged_batch {
+  write_options options;
+  made_directories made;
+  open_directories directories;
+  std::vector<replacement> files;
+  std::size_t committed = 0;
+};
+
+inline bool stage(staged_batch& batch, const path& file, std::string_view content, status& s) {
+  target t;
+  const bool located = locate(file, batch.options, t, s, &batch.directories);
+  for (path& p : t.made.paths) batch.made.paths.push_back(std::move(p));  // the open handles are the batch's, too
+  t.made.keep();
+  if (!located) return false;
+  replacement r(std::move(t), batch.options);
+  if (!begin(r, s) || !write(r, content, s)) {
+    if (s.code == std::errc::too_many_files_open) s.note = "a batch holds one descriptor for each staged file";
+    return false;
+  }
+  os::start_writeback(r.file);
+  batch.files.push_back(std::move(r));
+  return true;
+}
+
+inline bool commit(staged_batch& batch, status& s) {
+  batch.committed = 0;
+  std::vector<replacement> files = std::exchange(batch.files, {});
+  const open_directories directories = std::exchange(batch.directories, {});
+  for (replacement& r : files) {
+    if (!seal(r, s)) return false;
+  }
+  for (replacement& r : files) {
+    if (!publish(r, s)) break;
+    ++batch.committed;
+    batch.made.keep();
+  }
+  if (batch.committed == 0 || batch.options.durable != durability::full) return !s.failed();
+  for (const auto& entry : directories) {
+    status own;
+    if (!os::sync_directory(*entry.second, own)) not_durable(s, own);
+  }
+  return !s.failed();
+}
+
+inline bool remove_if_stale(const os::directory& d, os::name n) {
+  status ignored;
+  os::handle h = os::open_at(d, n, os::read_write | os::no_follow, 0, ignored);
+  if (!h) h = os::open_at(d, n, os::read_only | os::no_follow, 0, ignored);
+  os::info opened, named;
+  ignored = {};
+  if (!h || !os::get_info(h, opened, ignored) || opened.type != os::kind::regular) return false;
+  if (!os::lock(h, false, false, ignored)) return false;  // its writer lives, or nothing can be locked here
+  return os::get_info_at(d, n, false, named, ignored) && named.same_file(opened) && os::unlink_at(d, n, ignored);
+}
+
+inline std::size_t sweep(const path& directory, status& s) {
+  if (directory.empty()) s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  const os::directory d = s.failed() ? os::directory() : os::open_directory(directory, s);
+  std::vector<path::string_type> names;  // removing while listing may skip entries
+  if (!d.h || !os::list(d, [&](os::name n, os::kind) {
+        if (is_temporary_name(n)) names.emplace_back(n);
+        return true;
+      }, s)) {
+    return 0;
+  }
+  std::size_t removed = 0;
+  for (const auto& n : names) removed += remove_if_stale(d, n.c_str()) ? 1u : 0u;
+  return removed;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, const write_options& options,
+                                         std::error_code& ec) {
+  detail::status s;
+  detail::replace_file(file, content, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, std::error_code& ec) {
+  atomic_write_text(file, content, write_options{}, ec);
+}
+
+MEMORIA_FS_INLINE std::string read_text(const path& file, std::error_code& ec) {
+  detail::status s;
+  std::string content;
+  detail::read_file(file, content, s);
+  ec = s.code;
+  return content;
+}
+
+MEMORIA_FS_INLINE std::size_t remove_stale_temporaries(const path& directory, std::error_code& ec) {
+  detail::status s;
+  const std::size_t removed = detail::sweep(directory, s);
+  ec = s.code;
+  return removed;
+}
+
+MEMORIA_FS_INLINE atomic_file::atomic_file() noexcept = default;
+MEMORIA_FS_INLINE atomic_file::atomic_file(atomic_file&&) noexcept = default;
+MEMORIA_FS_INLINE atomic_file& atomic_file::operator=(atomic_file&&) noexcept = default;
+MEMORIA_FS_INLINE atomic_file::~atomic_file() = default;
+MEMORIA_FS_INLINE void atomic_file::discard() noexcept { work_.reset(); }
+MEMORIA_FS_INLINE bool atomic_file::is_open() const noexcept { return work_ != nullptr; }
+
+namespace detail {
+
+inline std::unique_ptr<replacement> open_replacement(const path& file, const write_options& options, status& s) {
+  target t;
+  if (!locate(file, options, t, s)) return nullptr;
+  auto work = std::make_unique<replacement>(std::move(t), options);
+  return begin(*work, s) ? std::move(work) : nullptr;
+}
+
+// Each step abandons the replacement when it fails: a file of which a part is missing must never be committed.
+inline void write_step(std::unique_ptr<replacement>& work, std::string_view bytes, status& s) {
+  if (!work) {
+    s.fail("write", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  } else if (!write(*work, bytes, s)) {
+    work.reset();
+  }
+}
+
+inline void commit_step(std::unique_ptr<replacement>& work, status& s) {
+  if (!work) {
+    s.fail("commit", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+    return;
+  }
+  if (seal(*work, s) && publish(*work, s)) sync_after_rename(*work, s);
+  work.reset();
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options, std::error_code& ec) {
+  detail::status s;
+  work_ = detail::open_replacement(file, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, std::error_code& ec)
+    : atomic_file(file, write_options{}, ec) {}
+
+MEMORIA_FS_INLINE void atomic_file::write(std::string_view bytes, std::error_code& ec) {
+  detail::status s;
+  detail::write_step(work_, bytes, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void atomic_file::commit(std::error_code& ec) {
+  detail::status s;
+  detail::commit_step(work_, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE write_batch::write_batch(const write_options& options)
+    : work_(std::make_unique<detail::staged_batch>()) {
+  work_->options = options;
+}
+MEMORIA_FS_INLINE write_batch::write_batch(write_batch&&) noexcept = default;
+MEMORIA_FS_INLINE write_batch& write_batch::operator=(write_batch&&) noexcept = default;
+MEMORIA_FS_INLINE write_batch::~write_batch() = default;
+
+MEMORIA_FS_INLINE void write_batch::add(const path& file, std::string_view content, std::error_code& ec) {
+  if (!work_) work_ = std::make_unique<detail::staged_batch>();
+  detail::status s;
+  detail::stage(*work_, file, content, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void write_batch::commit(std::error_code& ec) {
+  detail::status s;
+  if (work_) detail::commit(*work_, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE std::size_t write_batch::size() const noexcept { return work_ ? work_->files.size() : 0; }
+MEMORIA_FS_INLINE std::size_t write_batch::committed() const noexcept { return work_ ? work_->committed : 0; }
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, const write_options& options) {
+  detail::status s;
+  detail::replace_file(file, content, options, s);
+  detail::throw_if_failed("atomic_write_text", file, s);
+}
+
+MEMORIA_FS_INLINE std::string read_text(const path& file) {
+  detail::status s;
+  std::string content;
+  detail::read_file(file, content, s);
+  detail::throw_if_failed("read_text", file, s);
+  return content;
+}
+
+MEMORIA_FS_INLINE std::size_t remove_stale_temporaries(const path& directory) {
+  detail::status s;
+  const std::size_t removed = detail::sweep(directory, s);
+  detail::throw_if_failed("remove_stale_temporaries", directory, s);
+  return removed;
+}
+
+MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options) {
+  detail::status s;
+  work_ = detail::open_replacement(file, options, s);
+  detail::throw_if_failed("atomic_file", file, s);
+}
+
+MEMORIA_FS_INLINE void atomic_file::write(std::string_view bytes) {
+  const path shown = work_ ? work_->t.folder / work_->t.name : path();
+  detail::status s;
+  detail::write_step(work_, bytes, s);
+  detail::throw_if_failed("atomic_file::write", shown, s);
+}
+
+MEMORIA_FS_INLINE void atomic_file::commit() {
+  const path shown = work_ ? work_->t.folder / work_->t.name : path();
+  detail::status s;
+  detail::commit_step(work_, s);
+  detail::throw_if_failed("atomic_file::commit", shown, s);
+}
+
+MEMORIA_FS_INLINE void write_batch::add(const path& file, std::string_view content) {
+  if (!work_) work_ = std::make_unique<detail::staged_batch>();
+  detail::status s;
+  detail::stage(*work_, file, content, s);
+  detail::throw_if_failed("write_batch::add", file, s);
+}
+
+MEMORIA_FS_INLINE void write_batch::commit() {
+  detail::status s;
+  if (work_) detail::commit(*work_, s);
+  detail::throw_if_failed("write_batch::commit", path(), s);
+}
+#endif
+
+// ---- [lock] definitions -----------------------------------------------------------------------------------------------
+
+namespace detail {
+
+using deadline = std::optional<clock::time_point>;
+
+inline deadline deadline_in(const std::optional<std::chrono::milliseconds>& timeout) {
+  return timeout ? deadline(from_now(*timeout)) : std::nullopt;
+}
+
+// Waits in the kernel without a deadline; with one it polls, because flock has none.
+inline bool wait_for_lock(const os::handle& h, lock_mode mode, const deadline& until, status& s) {
+  const bool shared = mode == lock_mode::shared;
+  if (!until) return os::lock(h, shared, true, s);
+  for (std::chrono::milliseconds pause{1};; pause = pause < std::chrono::milliseconds{32} ? pause * 2 : pause) {
+    if (os::lock(h, shared, false, s)) return true;
+    if (s.failed()) return false;
+    const auto now = clock::now();
+    if (now >= *until) return s.fail("flock", make_error_code(errc::lock_timeout));
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*until - now) + std::chrono::milliseconds{1};
+    const auto wait = pause + std::chrono::milliseconds(os::random_bits() % 4);
+    os::sleep_for(wait < left ? wait : left);
+  }
+}
+
+// Opens read-write where possible (NFS wants a writable descriptor for an exclusive lock), never through a symlink,
+// never truncating. A lock file that is missing gets the owner and mode of the file it guards.
+inline os::handle open_lock_file(const os::directory& d, os::name name, bool create, const os::info& guarded, status& s) {
+  status own;
+  os::handle h = os::open_at(d, name, os::read_write | os::no_follow, 0, own);
+  if (h) return h;
+  const bool not_writable =
+      own.code == std::errc::permission_denied || own.code == std::errc::read_only_file_system;
+  if (not_writable) return os::open_at(d, name, os::read_only | os::no_follow, 0, s);
+  if (own.code != std::errc::no_such_file_or_directory || !create) {
+    s.fail(own.step, own.code);
+    return h;
+  }
+  own = {};
+  h = os::open_at(d, name, os::read_write | os::no_follow | os::create | os::exclusive, 0666, own);
+  if (h) {
+    os::info as_guarded = guarded;
+    as_guarded.mode &= 0666u;
+    status best_effort;
+    if (guarded.type == os::kind::regular) os::copy_owner_and_mode(h, as_guarded, best_effort);
+  } else if (own.code == std::errc::file_exists) {  // somebody was quicker
+    h = os::open_at(d, name, os::read_write | os::no_follow, 0, s);
+  } else {
+    s.fail(own.step, own.code);
+  }
+  return h;
+}
+
+// Takes the lock and makes sure that its file still has its name: a lock on a deleted file excludes nobody.
+inline os::handle lock_named(const os::directory& d, os::name name, const lock_options& options, const deadline& until,
+                             const os::info& guarded, status& s) {
+  for (;;) {
+    os::handle h = open_lock_file(d, name, options.create, guarded, s);
+    os::info opened, named;
+    if (!h || !os::get_info(h, opened, s)) return {};
+    if (opened.type != os::kind::regular) {
+      s.fail("", os::wrong_kind(opened.type));
+      return {};
+    }
+    if (!wait_for_lock(h, options.mode, until, s)) return {};
+    status gone;
+    if (os::get_info_at(d, name, false, named, gone) && named.same_file(opened)) return h;
+    if (gone.failed() && gone.code != std::errc::no_such_file_or_directory) {
+      s.fail(gone.step, gone.code);
+      return {};
+    }
+  }
+}
+
+inline std::intptr_t lock_file(const path& file, const lock_options& options, status& s) {
+  path parent;
+  path::string_type name;
+  if (!split_name(file, parent, name, s)) return -1;
+  const os::directory d = os::open_directory(parent, s);
+  if (!d.h) return -1;
+  return lock_named(d, name.c_str(), options, deadline_in(options.timeout), os::info{}, s).release();
+}
+
+inline path::string_type lock_name(const path::string_type& name) {
+  return sibling_name(widen("."), name, widen(".lock"));
+}
+
+inline path lock_path_of(const path& file, status& s) {
+  target t;
+  if (!locate(file, where_it_is(), t, s)) return {};
+  return t.folder / lock_name(t.name);
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options, std::error_code& ec) {
+  detail::status s;
+  handle_ = detail::lock_file(lock_file, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, std::error_code& ec)
+    : file_lock(lock_file, lock_options{}, ec) {}
+
+MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
+  if (this != &other) {
+    unlock();
+    handle_ = std::exchange(other.handle_, -1);
+  }
+  return *this;
+}
+
+// Unlocking first matters where a forked child still holds the descriptor: closing ours would not free the lock.
+MEMORIA_FS_INLINE void file_lock::unlock() noexcept {
+  if (handle_ == -1) return;
+  const detail::os::handle h(std::exchange(handle_, -1));
+  detail::os::unlock(h);
+}
+
+MEMORIA_FS_INLINE path lock_path(const path& file, std::error_code& ec) {
+  detail::status s;
+  path result = detail::lock_path_of(file, s);
+  ec = s.code;
+  return result;
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options) {
+  detail::status s;
+  handle_ = detail::lock_file(lock_file, options, s);
+  detail::throw_if_failed("file_lock", lock_file, s);
+}
+
+MEMORIA_FS_INLINE path lock_path(const path& file) {
+  detail::status s;
+  path result = detail::lock_path_of(file, s);
+  detail::throw_if_failed("lock_path", file, s);
+  return result;
+}
+#endif
+
+// ---- [append] definitions ---------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// `whole_lines`: what has to be written so that the log stays a sequence of lines.
+inline bool complete_lines(const os::handle& h, std::uint64_t size, std::string_view content, std::string& out, status& s) {
+  char last = '\n';
+  if (size > 0) {
+    const auto n = os::read_at(h, size - 1, &last, 1, s);
+    if (n < 0) return false;
+  }
+  if (last != '\n') out += '\n';
+  out += content;
+  if (content.empty() || content.back() != '\n') out += '\n';
+  return true;
+}
+
+// Writes one entry to the end of a locked log. If that fails, the log goes back to its old length, but only if nobody
+// has appended behind us without a lock.
+inline bool append_entry(const os::handle& h, std::uint64_t size, std::string_view entry, status& s) {
+  std::size_t written = 0;
+  if (os::write_all(h, entry, true, written, s)) return true;
+  os::info now;
+  status ignored;
+  if (written > 0 && os::get_info(h, now, ignored) && now.size == size + written) os::resize(h, size, ignored);
+  return false;
+}
+
+// Opens the log, or creates it: then `created` is set.
+inline os::handle open_log(const os::directory& d, os::name name, bool readable, bool& created, status& s) {
+  const unsigned flags = (readable ? os::read_write : os::write_only) | os::append | os::no_follow;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    status own;
+    os::handle h = os::open_at(d, name, flags, 0, own);
+    created = !h && own.code == std::errc::no_such_file_or_directory;
+    if (created) {
+      own = {};
+      h = os::open_at(d, name, flags | os::create | os::exclusive, 0666, own);
+    }
+    if (h) return h;
+    if (!created || own.code != std::errc::file_exists) {
+      s.fail(own.step, own.code);
+      return h;
+    }
+  }
+  s.fail("open", make_error_code(errc::changed_meanwhile));
+  return {};
+}
+
+// The entry itself, under the lock. `still_named(info)` says whether the log's name leads to the file we have locked; if
+// not, `moved` is set and the caller looks for the log again. `sync_name` syncs its directory.
+template <class Named, class Sync>
+bool append_locked(const os::handle& h, std::string_view content, const append_options& options, const deadline& until,
+                   bool& moved, Named&& still_named, Sync&& sync_name, status& s) {
+  os::info log;
+  if (!wait_for_lock(h, lock_mode::exclusive, until, s) || !os::get_info(h, log, s)) return false;
+  if (log.type != os::kind::regular) return s.fail("", os::wrong_kind(log.type));
+  moved = !still_named(log);
+  if (moved) return false;
+  // The directory of an empty log is synced before the first entry: a second writer, who finds the log not empty, could
+  // otherwise acknowledge an entry whose file only the first would have made durable.
+  if (log.size == 0 && options.durable == durability::full && !sync_name(s)) return false;
+  std::string lines;
+  if (options.whole_lines && !complete_lines(h, log.size, content, lines, s)) return false;
+  return append_entry(h, log.size, options.whole_lines ? std::string_view(lines) : content, s);
+}
+
+// Waiting writers go on while we sync.
+inline bool unlock_and_sync(const os::handle& h, const append_options& options, status& s) {
+  os::unlock(h);
+  status unsynced;
+  return options.durable == durability::none || os::sync_file(h, true, unsynced) || not_durable(s, unsynced);
+}
+
+// Takes away the empty log that a failed first entry leaves. Locked, because another writer may count on it already.
+inline void remove_empty_log(const os::directory& d, os::name name, const os::handle& h) {
+  os::info now, named;
+  status ignored;
+  os::unlock(h);
+  const bool ours = os::lock(h, false, false, ignored) && os::get_info(h, now, ignored) && now.size == 0;
+  if (ours && os::get_info_at(d, name, false, named, ignored) && named.same_file(now)) os::unlink_at(d, name, ignored);
+}
+
+// Appends to `name` in `d`, which is made if it is missing.
+template <class Named>
+bool append_once(const os::directory& d, os::name name, std::string_view content, const append_options& options,
+                 const deadline& until, bool& moved, Named&& still_named, status& s) {
+  bool created = false;
+  const os::handle h = open_log(d, name, options.whole_lines, created, s);
+  if (!h) return false;
+  const auto sync_name = [&](status& own) { return os::sync_directory(d, own); };
+  if (append_locked(h, content, options, until, moved, still_named, sync_name, s)) return unlock_and_sync(h, options, s);
+  if (created && !moved) remove_empty_log(d, name, h);
+  return false;
+}
+
+// Makes the log, where its symbolic links lead.
+template <class Named>
+bool append_to_new(const path& file, std::string_view content, const append_options& options, const deadline& until,
+                   bool& moved, Named&& still_named, status& s) {
+  write_options where;
+  where.create_parents = options.create_parents;
+  where.durable = options.durable;
+  target t;
+  if (!locate(file, where, t, s)) return false;
+  const bool done = append_once(*t.dir, t.name.c_str(), content, options, until, moved, still_named, s);
+  if (done || s.code == errc::not_durable) t.made.keep();
+  return done;
+}
+
+inline bool append_file(const path& file, std::string_view content, const append_options& options, status& s) {
+  if (!check_path(file, s)) return false;
+  const deadline until = deadline_in(options.timeout);
+  const auto still_named = [&](const os::info& log) {
+    os::info named;
+    status gone;
+    return os::get_info_path(file, named, gone) && named.same_file(log);
+  };
+  const auto sync_name = [&](status& own) {
+    target t;
+    return locate(file, where_it_is(), t, own) && os::sync_directory(*t.dir, own);
+  };
+  for (bool moved = true; moved;) {
+    moved = false;
+    status own;
+    const unsigned access = options.whole_lines ? os::read_write : os::write_only;
+    const os::handle h = os::open_path(file, access | os::append, own);
+    if (h) {
+      if (append_locked(h, content, options, until, moved, still_named, sync_name, s)) return unlock_and_sync(h, options, s);
+    } else if (own.code == std::errc::no_such_file_or_directory) {
+      if (append_to_new(file, content, options, until, moved, still_named, s)) return true;
+    } else {
+      os::info there;  // a FIFO without a reader answers "no such device"
+      status ignored;
+      const bool odd = os::get_info_path(file, there, ignored) && there.type != os::kind::regular;
+      return s.fail(own.step, odd ? os::wrong_kind(there.type) : own.code);
+    }
+  }
+  return false;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, const append_options& options,
+                                          std::error_code& ec) {
+  detail::status s;
+  detail::append_file(file, content, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, std::error_code& ec) {
+  locked_append_text(file, content, append_options{}, ec);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, const append_options& options) {
+  detail::status s;
+  detail::append_file(file, content, options, s);
+  detail::throw_if_failed("locked_append_text", file, s);
+}
+#endif
+
+// ---- [wikilink] definitions -------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// The first `c` in text[from, to), else `to`.
+inline std::size_t find_byte(std::string_view text, char c, std::size_t from, std::size_t to) noexcept {
+  if (from >= to) return to;
+  const void* found = std::memchr(text.data() + from, c, to - from);
+  return found == nullptr ? to : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+}
+
+inline std::size_t count_byte(std::string_view text, char c) noexcept {
+  std::size_t count = 0, at = 0;
+  while (text.size() - at >= lanes::width) {
+    const char zeros[lanes::width] = {};
+    lanes sums = lanes::load(zeros);
+    for (int n = 0; n < 255 && text.size() - at >= lanes::width; ++n, at += lanes::width) {
+      sums = sums.add_verdict(lanes::load(text.data() + at).is(c));
+    }
+    char bytes[lanes::width];
+    sums.store(bytes);
+    for (std::size_t i = 0; i < lanes::width; i += 8) {  // pairs of bytes, then all pairs into the highest
+      const std::uint64_t eight = load_first_lowest(bytes + i), pair = 0x00FF00FF00FF00FF;
+      count += static_cast<std::size_t>((((eight & pair) + (eight >> 8 & pair)) * 0x0001000100010001) >> 48);
+    }
+  }
+  for (; at < text.size(); ++at) count += text[at] == c ? 1u : 0u;
+  return count;
+}
+
+// Past the last `c`; 0 if there is none.
+inline std::size_t after_last(std::string_view text, char c) noexcept {
+  std::size_t end = text.size();
+  for (; end >= lanes::width; end -= lanes::width) {
+    const std::uint64_t hits = lanes::load(text.data() + end - lanes::width).equal(c);
+    if (hits != 0) return end - lanes::width + (63 - leading_zeros(hits)) / lanes::bits + 1;
+  }
+  while (end > 0 && text[end - 1] != c) --end;
+  return end;
+}
+
+inline bool has_at(std::string_view text, std::size_t at, char c) noexcept { return at < text.size() && text[at] == c; }
+
+inline std::size_t run_end(std::string_view text, std::size_t at) noexcept {  // past all bytes equal to the one at `at`
+  const char c = text[at];
+  while (has_at(text, at, c)) ++at;
+  return at;
+}
+
+inline bool is_blank(char c) noexcept { return c == ' ' || c == '\t' || c == '\r'; }
+
+inline std::size_t skip_blanks(std::string_view text, std::size_t at) noexcept {
+  while (at < text.size() && is_blank(text[at])) ++at;
+  return at;
+}
+
+inline bool rest_is_blank(std::string_view text, std::size_t at) noexcept {
+  at = skip_blanks(text, at);
+  return at == text.size() || text[at] == '\n';
+}
+
+// ---- white space as Python's str.strip knows it: str.isspace of the characters, which is more than Unicode White_Space
+
+inline bool is_python_space(unsigned char c) noexcept { return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F); }
+
+// U+0085, 00A0, 1680, 2000 to 200A, 2028, 2029, 202F, 205F, 3000
+inline bool is_wide_space(std::string_view s) noexcept {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
+  if (s.size() == 2) return byte(0) == 0xC2 && (byte(1) == 0x85 || byte(1) == 0xA0);
+  if (s.size() != 3) return false;
+  const auto unit = [&](std::size_t i) { return unsigned{byte(i)}; };
+  const unsigned code = unit(0) << 16 | unit(1) << 8 | unit(2);
+  return code == 0xE19A80 || (code >= 0xE28080 && code <= 0xE2808A) || code == 0xE280A8 || code == 0xE280A9 ||
+         code == 0xE280AF || code == 0xE2819F || code == 0xE38080;
+}
+
+inline std::string_view strip(std::string_view s) noexcept {
+  for (;;) {
+    if (!s.empty() && is_python_space(static_cast<unsigned char>(s.front()))) {
+      s.remove_prefix(1);
+    } else if (s.size() >= 2 && is_wide_space(s.substr(0, 2))) {
+      s.remove_prefix(2);
+    } else if (s.size() >= 3 && is_wide_space(s.substr(0, 3))) {
+      s.remove_prefix(3);
+    } else {
+      break;
+    }
+  }
+  for (;;) {  // a lead byte is never a continuation byte, so what looks like a white space at the end is one
+    if (!s.empty() && is_python_space(static_cast<unsigned char>(s.back()))) {
+      s.remove_suffix(1);
+    } else if (s.size() >= 2 && is_wide_space(s.substr(s.size() - 2))) {
+      s.remove_suffix(2);
+    } else if (s.size() >= 3 && is_wide_space(s.substr(s.size() - 3))) {
+      s.remove_suffix(3);
+    } else {
+      return s;
+    }
+  }
+}
+
+// ---- the seed's reading
+
+// The next "[[", else the end. Pairs are looked for where single brackets may be near, single ones (which the C library
+// finds several times faster) after a stretch without.
+inline std::size_t find_brackets(std::string_view text, std::size_t at) noexcept {
+  constexpr std::size_t width = lanes::width, step = 4 * width, stretch = 16;
+  const char* const p = text.data();
+  const auto pairs = [&](std::size_t i) { return lanes::load(p + i).is('[') & lanes::load(p + i + 1).is('['); };
+  if (text.size() - at > width) {  // dense links: the next one is here
+    const lanes::mask near = pairs(at).verdict();
+    if (near != 0) return at + first_lane(near);
+    at += width;
+  }
+  while (text.size() - at > step) {
+    for (std::size_t n = 0; n < stretch && text.size() - at > step; ++n, at += step) {
+      const lanes a = pairs(at), b = pairs(at + width), c = pairs(at + 2 * width), d = pairs(at + 3 * width);
+      if (((a | b) | (c | d)).verdict() == 0) continue;
+      if (a.verdict() != 0) return at + first_lane(a.verdict());
+      if (b.verdict() != 0) return at + width + first_lane(b.verdict());
+      if (c.verdict() != 0) return at + 2 * width + first_lane(c.verdict());
+      return at + 3 * width + first_lane(d.verdict());
+    }
+    at = find_byte(text, '[', at, text.size());
+    if (has_at(text, at + 1, '[')) return at;
+    if (at < text.size()) ++at;
+  }
+  for (; at + 1 < text.size(); ++at) {
+    if (p[at] == '[' && p[at + 1] == '[') return at;
+  }
+  return text.size();
+}
+
+struct bracketed {
+  std::size_t open;   // of "[["
+  std::size_t pipe;   // where the target ends: the first pipe, else the same as close
+  std::size_t close;  // of "]]"
+};
+
+// From text[from] to the first "]": sets pipe and close, close to the end if there is none.
+inline void find_close(std::string_view text, std::size_t from, bracketed& found) noexcept {
+  found.pipe = text.size();
+  std::size_t at = from;
+  for (; text.size() - at >= lanes::width; at += lanes::width) {
+    const lanes block = lanes::load(text.data() + at);
+    const lanes::mask closing = block.equal(']'), pipes = block.equal('|');
+    if (pipes != 0 && found.pipe == text.size()) found.pipe = at + first_lane(pipes);
+    if (closing != 0) {
+      found.close = at + first_lane(closing);
+      if (found.pipe > found.close) found.pipe = found.close;
+      return;
+    }
+  }
+  for (; at < text.size() && text[at] != ']'; ++at) {
+    if (text[at] == '|' && found.pipe == text.size()) found.pipe = at;
+  }
+  found.close = at;
+  if (found.pipe > at) found.pipe = at;
+}
+
+// The next match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\] at or after `at`, which moves past it. Linear: all "[[" before one "]" share
+// that "]", and if no second one follows it, none of them begins a match.
+inline bool next_match(std::string_view text, std::size_t& at, std::size_t& known_close, bracketed& found) noexcept {
+  for (;;) {
+    found.open = find_brackets(text, at);
+    const std::size_t begin = found.open + 2;
+    if (begin >= text.size()) break;
+    if (known_close >= begin) {
+      if (text[begin] == '|') {
+        at = found.open + 1;
+        continue;
+      }
+      found.close = known_close;
+      found.pipe = find_byte(text, '|', begin, known_close);
+    } else {
+      find_close(text, begin, found);
+    }
+    if (found.close == text.size()) break;
+    if (!has_at(text, found.close + 1, ']') || found.close == begin) {
+      at = found.close + 1;
+    } else if (found.pipe == begin) {  // an empty target; another may begin before this "]"
+      known_close = found.close;
+      at = found.open + 1;
+    } else {
+      at = found.close + 2;
+      return true;
+    }
+  }
+  at = text.size();
+  return false;
+}
+
+// ---- the reader's
+
+inline std::size_t line_end(std::string_view text, std::size_t at) noexcept {
+  return find_byte(text, '\n', at, text.size());
+}
+
+inline bool is_escaped(std::string_view text, std::size_t at) noexcept {
+  std::size_t first = at;
+  while (first > 0 && text[first - 1] == '\\') --first;
+  return (at - first) % 2 == 1;
+}
+
+// Past the closing line of the frontmatter; 0 if there is none.
+inline std::size_t find_frontmatter_end(std::string_view text) noexcept {
+  std::size_t at = text.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0;
+  if (text.compare(at, 3, "---") != 0 || !rest_is_blank(text, at + 3)) return 0;
+  for (at = line_end(text, at); at < text.size(); at = line_end(text, at)) {
+    const std::string_view mark = text.substr(++at, 3);
+    if ((mark == "---" || mark == "...") && rest_is_blank(text, at + 3)) {
+      const std::size_t end = line_end(text, at);
+      return end == text.size() ? end : end + 1;
+    }
+  }
+  return 0;
+}
+
+// "-", "+", "*" or up to nine digits and "." or ")", then a blank or the end of the line (CM 5.2).
+inline std::size_t list_marker_length(std::string_view text, std::size_t at) noexcept {
+  std::size_t end = at;
+  if (text[at] == '-' || text[at] == '+' || text[at] == '*') {
+    ++end;
+  } else {
+    while (end < text.size() && end - at < 9 && text[end] >= '0' && text[end] <= '9') ++end;
+    if (end == at || end == text.size() || (text[end] != '.' && text[end] != ')')) return 0;
+    ++end;
+  }
+  return end == text.size() || text[end] == '\n' || is_blank(text[end]) ? end - at : 0;
+}
+
+inline bool is_fence(std::string_view text, std::size_t at) noexcept {
+  if (text[at] != '`' && text[at] != '~') return false;
+  const std::size_t end = run_end(text, at);
+  if (end - at < 3) return false;
+  const std::size_t eol = line_end(text, end);
+  return text[at] == '~' || find_byte(text, '`', end, eol) == eol;
+}
+
+inline bool is_heading(std::string_view text, std::size_t at) noexcept {
+  if (text[at] != '#') return false;
+  const std::size_t end = run_end(text, at);
+  return end - at <= 6 && (end == text.size() || text[end] == '\n' || is_blank(text[end]));
+}
+
+// Whether the line at `at` cannot belong to the paragraph of a line before it that is `quotes` deep in block quotes.
+inline bool ends_paragraph(std::string_view text, std::size_t at, unsigned quotes) noexcept {
+  unsigned own_quotes = 0;
+  for (at = skip_blanks(text, at); has_at(text, at, '>'); at = skip_blanks(text, at + 1)) ++own_quotes;
+  if (at == text.size() || text[at] == '\n' || own_quotes > quotes) return true;
+  const char c = text[at];
+  if (c == '|' || is_heading(text, at) || is_fence(text, at) || list_marker_length(text, at) != 0) return true;
+  return (c == '-' || c == '=' || c == '*' || c == '_') && rest_is_blank(text, run_end(text, at));  // underline, rule
+}
+
+inline std::size_t paragraph_end(wikilink_scan& s, std::size_t at) noexcept {
+  if (at < s.paragraph_end) return s.paragraph_end;
+  s.unclosed_code = 0;
+  s.unclosed_math = false;
+  do {
+    at = line_end(s.text, at);
+    if (at < s.text.size()) ++at;
+  } while (at < s.text.size() && !s.single_line && !ends_paragraph(s.text, at, s.quotes));
+  return s.paragraph_end = at;
+}
+
+// What stands before the content of a line: where its containers (CM 5: quotes and list items) leave off.
+struct line_prefix {
+  std::size_t at;       // the first byte that is not blank
+  unsigned column = 0;  // its column; a tab leads to the next multiple of four
+  unsigned base = 0;    // the column at which the innermost container's content begins
+  unsigned quotes = 0;
+  unsigned items = 0;   // open list items that the line is indented enough to belong to
+};
+
+inline void skip_indent(std::string_view text, line_prefix& p) noexcept {
+  for (; p.at < text.size() && is_blank(text[p.at]); ++p.at) p.column += text[p.at] == '\t' ? 4 - p.column % 4 : 1;
+}
+
+inline void enter_containers(const wikilink_scan& s, line_prefix& p) noexcept {
+  for (;;) {
+    skip_indent(s.text, p);
+    for (; p.items < s.depth && p.column >= s.columns[p.items]; ++p.items) p.base = s.columns[p.items];
+    const bool quote = has_at(s.text, p.at, '>') && p.column < p.base + 4 && (s.fence == 0 || p.quotes < s.fence_quotes);
+    if (!quote) return;
+    ++p.quotes;
+    ++p.at;
+    p.base = ++p.column;
+    if (has_at(s.text, p.at, ' ') || has_at(s.text, p.at, '\t')) ++p.base;
+  }
+}
+
+// A line inside fenced code: true if it belongs to the code (or closes it).
+inline bool continue_fence(wikilink_scan& s, const line_prefix& p, bool blank) noexcept {
+  if (blank && (s.fence_quotes == 0 || p.quotes == s.fence_quotes)) return true;
+  if (p.quotes < s.fence_quotes || (p.column < s.fence_base && s.fence_quotes == 0)) {
+    s.fence = 0;  // its container has ended
+    s.fence_quotes = 0;
+    return false;
+  }
+  if (p.column < s.fence_base + 4 && s.text[p.at] == s.fence) {
+    const std::size_t end = run_end(s.text, p.at);
+    if (end - p.at >= s.fence_length && rest_is_blank(s.text, end)) s.fence = 0, s.fence_quotes = 0;
+  }
+  return true;
+}
+
+// List items that begin on this line, each of which may hold the next: "- 1. > - text". At any indent, unless it goes on
+// with indented code: outliners indent the first item under a heading.
+inline void enter_items(wikilink_scan& s, line_prefix& p) noexcept {
+  while (p.at < s.text.size() && (p.column < p.base + 4 || !s.indented_code)) {
+    const std::size_t length = list_marker_length(s.text, p.at);
+    if (length == 0) return;
+    const std::size_t marker = p.at;
+    p.at += length;
+    const unsigned after = p.column + static_cast<unsigned>(length);
+    p.column = after;
+    skip_indent(s.text, p);
+    const bool text_follows = p.at < s.text.size() && s.text[p.at] != '\n';
+    if (!text_follows && s.in_paragraph && p.items == s.depth) {  // an empty item does not interrupt a paragraph
+      p.at = marker;
+      return;
+    }
+    const unsigned content = text_follows && p.column <= after + 4 ? p.column : after + 1;
+    s.depth = p.items < wikilink_scan::max_depth ? p.items + 1 : p.items;
+    s.columns[s.depth - 1] = content;
+    p.items = s.depth;
+    p.base = content;
+    s.in_paragraph = false;
+    enter_containers(s, p);
+  }
+}
+
+// At the beginning of a line: skips it if it is code or blank, else moves to its content.
+inline void begin_line(wikilink_scan& s) noexcept {
+  const std::string_view text = s.text;
+  if (text[s.at] == '\n' && s.fence_quotes == 0) {
+    s.in_paragraph = false;
+    ++s.at;
+    return;
+  }
+  s.single_line = s.at < s.frontmatter_end;
+  s.line_start = false;
+  s.block_start = s.at;
+  const auto first = static_cast<unsigned char>(text[s.at]);
+  const bool plain = first >= 0x80 || (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
+  if ((plain && s.fence == 0) || s.single_line) {  // nothing but a paragraph begins with a letter
+    if (!s.in_paragraph) s.depth = 0;
+    s.in_paragraph = !s.single_line;
+    s.quotes = 0;
+    return;
+  }
+  line_prefix p{s.at};
+  enter_containers(s, p);
+  bool blank = p.at == text.size() || text[p.at] == '\n';
+  bool code = s.fence != 0 && continue_fence(s, p, blank);
+  if (!code && !blank) {
+    enter_items(s, p);
+    blank = p.at == text.size() || text[p.at] == '\n';
+    const bool indented = p.column >= p.base + 4;
+    const bool fence = !blank && !indented && is_fence(text, p.at);
+    const bool heading = !blank && !indented && is_heading(text, p.at);
+    if (!s.in_paragraph || fence || heading) s.depth = p.items;  // else a lazy continuation line, whatever its indent
+    if (fence) {
+      s.fence = text[p.at];
+      s.fence_length = run_end(text, p.at) - p.at;
+      s.fence_base = p.base;
+      s.fence_quotes = p.quotes;
+    }
+    s.indented_code = indented && !s.in_paragraph && !blank;
+    code = fence || s.indented_code;
+    s.single_line = heading || (!blank && text[p.at] == '|');
+    s.in_paragraph = !blank && !code && !heading;
+  } else {
+    s.in_paragraph = false;
+  }
+  s.quotes = p.quotes;
+  s.block_start = s.at = p.at;
+  if (code || blank) {
+    if (!blank) s.at = line_end(text, p.at);
+    if (s.at < text.size()) ++s.at;
+    s.line_start = true;
+  }
+}
+
+inline std::size_t find_backtick_or_newline(std::string_view text, std::size_t at) noexcept {
+  for (; text.size() - at >= lanes::width; at += lanes::width) {
+    const lanes b = lanes::load(text.data() + at);
+    const lanes::mask m = (b.is('`') | b.is('\n')).verdict();
+    if (m != 0) return at + first_lane(m);
+  }
+  while (at < text.size() && text[at] != '`' && text[at] != '\n') ++at;
+  return at;
+}
+
+inline std::size_t after_code_span(wikilink_scan& s, std::size_t at) noexcept {
+  const std::size_t opened = run_end(s.text, at), length = opened - at;
+  if (length >= 64 || (at < s.paragraph_end && (s.unclosed_code >> length & 1) != 0)) return opened;
+  std::size_t end = s.text.size();  // where the paragraph ends is looked up only by a span that leaves its line
+  for (std::size_t i = find_backtick_or_newline(s.text, opened); i < end; i = find_backtick_or_newline(s.text, i)) {
+    const std::size_t run = i;
+    if (s.text[run] == '\n') {
+      end = paragraph_end(s, at);
+      ++i;
+      continue;
+    }
+    i = run_end(s.text, run);
+    if (i - run == length) return i;
+  }
+  paragraph_end(s, at);
+  s.unclosed_code |= std::uint64_t{1} << length;
+  return opened;
+}
+
+// Past the next `mark` at or after `from`, or `otherwise` if there is none, which is remembered.
+inline std::size_t after_mark(std::string_view text, std::string_view mark, std::size_t from, bool& none,
+                              std::size_t otherwise) noexcept {
+  const std::size_t found = none ? std::string_view::npos : text.find(mark, from);
+  none = found == std::string_view::npos;
+  return none ? otherwise : found + mark.size();
+}
+
+inline std::size_t after_math(wikilink_scan& s, std::size_t at) noexcept {
+  const std::string_view text = s.text;
+  if (has_at(text, at + 1, '$')) return after_mark(text, "$$", at + 2, s.no_block_math, at + 2);
+  const std::size_t end = paragraph_end(s, at);
+  const auto space = [&](std::size_t i) { return text[i] == '\n' || is_blank(text[i]); };
+  if (s.unclosed_math || at + 1 >= end || space(at + 1)) return at + 1;
+  for (std::size_t i = find_byte(text, '$', at + 1, end); i < end; i = find_byte(text, '$', i + 1, end)) {
+    const bool digit = i + 1 < text.size() && text[i + 1] >= '0' && text[i + 1] <= '9';
+    if (!space(i - 1) && !digit && !is_escaped(text, i)) return i + 1;
+  }
+  s.unclosed_math = true;
+  return at + 1;
+}
+
+inline std::size_t after_comment(wikilink_scan& s, std::size_t at) noexcept {
+  if (s.text[at] == '%') return after_mark(s.text, "%%", at + 2, s.no_percent, at + 2);
+  const std::size_t unclosed = at == s.block_start ? s.text.size() : at + 4;
+  return after_mark(s.text, "-->", at + 2, s.no_comment_end, unclosed);  // at + 2, because <!--> is a comment (CM 6.6)
+}
+
+// The next newline or byte that may begin something, else the end. What was seen of a block of up to 64 bytes is kept,
+// because the next question is most often about the same one.
+inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
+  constexpr std::size_t span = 64 / lanes::bits;
+  const std::string_view text = s.text;
+  for (;;) {
+    if (at < s.seen_end) {
+      const std::uint64_t ahead = s.seen >> ((at + span - s.seen_end) * lanes::bits);
+      if (ahead != 0) return at + trailing_zeros(ahead) / lanes::bits;
+      at = s.seen_end;
+    }
+    if (text.size() - at < span) break;
+    s.seen = 0;
+    s.seen_end = at + span;
+    for (std::size_t i = 0; i < span; i += lanes::width) {
+      const lanes b = lanes::load(text.data() + at + i);
+      const lanes hits = ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
+      s.seen |= std::uint64_t{hits.verdict()} << (i * lanes::bits % 64);
+    }
+  }
+  while (at < text.size() && std::memchr("\n`$%<[", text[at], 6) == nullptr) ++at;
+  return at;
+}
+
+inline std::size_t find_link_byte(std::string_view text, std::size_t at) noexcept {
+  for (; text.size() - at >= lanes::width; at += lanes::width) {
+    const lanes b = lanes::load(text.data() + at);
+    const lanes::mask m = ((b.is('[') | b.is(']')) | (b.is('|') | b.is('\n'))).verdict();
+    if (m != 0) return at + first_lane(m);
+  }
+  for (; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '[' || c == ']' || c == '|' || c == '\n') break;
+  }
+  return at;
+}
+
+// At "[[", the innermost of its run. Every try ends at the next "[[", so that no byte is looked at by two of them.
+inline bool match_link(wikilink_scan& s, bracketed& found) noexcept {
+  const std::string_view text = s.text;
+  const std::size_t begin = found.open + 2;
+  found.pipe = text.size();
+  std::size_t paragraph = 0;
+  for (std::size_t i = find_link_byte(text, begin); i < text.size(); i = find_link_byte(text, i + 1)) {
+    if (text[i] == ']') {
+      if (!has_at(text, i + 1, ']')) return false;
+      found.close = i;
+      if (found.pipe > i) found.pipe = i;
+      return !strip(text.substr(begin, found.pipe - begin)).empty();
+    }
+    if (text[i] == '[' && has_at(text, i + 1, '[')) return false;
+    if (text[i] == '|' && found.pipe == text.size()) found.pipe = i;
+    if (text[i] == '\n') {
+      if (paragraph == 0) paragraph = paragraph_end(s, found.open);
+      if (i + 1 >= paragraph) return false;
+    }
+  }
+  return false;
+}
+
+inline bool next_in_text(wikilink_scan& s, bracketed& found) noexcept {
+  const std::string_view text = s.text;
+  if (find_brackets(text, s.at) == text.size()) s.at = text.size();  // the rest of most notes: cheap to know
+  while (s.at < text.size()) {
+    if (s.line_start) {
+      begin_line(s);
+      continue;
+    }
+    const std::size_t i = find_special(s, s.at);
+    s.at = i + 1;
+    if (i == text.size()) break;
+    if (text[i] == '\n') {
+      s.line_start = true;
+      continue;
+    }
+    if (text[i] == '[') {
+      if (!has_at(text, i + 1, '[') || is_escaped(text, i)) continue;
+      found.open = run_end(text, i) - 2;
+      if (match_link(s, found)) {
+        s.at = found.close + 2;
+        return true;
+      }
+      s.at = found.open + 2;
+      if (s.close < s.at) s.close = find_byte(text, ']', s.at, text.size());
+      if (s.close == text.size()) break;  // nothing can end a link any more
+      continue;
+    }
+    const bool starts = text[i] == '`' || text[i] == '$' || (text[i] == '%' && has_at(text, i + 1, '%')) ||
+                        text.compare(i, 4, "<!--") == 0;
+    if (!starts || i < s.frontmatter_end || is_escaped(text, i)) continue;
+    s.at = text[i] == '`' ? after_code_span(s, i) : text[i] == '$' ? after_math(s, i) : after_comment(s, i);
+    if (i == s.block_start && rest_is_blank(text, s.at)) s.in_paragraph = false;
+  }
+  s.at = text.size();
+  return false;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::string_view parse_wikilink(std::string_view raw) {
+  return detail::strip(raw.substr(0, raw.find('|')));
+}
+
+MEMORIA_FS_INLINE std::vector<std::string> extract_wikilinks(std::string_view content) {
+  std::vector<std::string> targets;
+  detail::bracketed found;
+  for (std::size_t at = 0, close = 0; detail::next_match(content, at, close, found);) {
+    targets.emplace_back(content.data() + found.open + 2, found.pipe - found.open - 2);
+  }
+  return targets;
+}
+
+MEMORIA_FS_INLINE std::string_view wikilink::note() const {
+  std::string_view name = target.substr(0, target.find('#'));
+  if (piped && name.size() == target.size() && !name.empty() && name.back() == '\\') name.remove_suffix(1);
+  return detail::strip(name);
+}
+
+namespace detail {
+
+struct anchor {
+  std::string_view heading, block;
+};
+
+inline anchor anchor_of(const wikilink& link) {
+  const std::size_t first = link.target.find('#');
+  if (first == std::string_view::npos) return {};
+  std::string_view rest = link.target.substr(first + 1);
+  if (link.piped && !rest.empty() && rest.back() == '\\') rest.remove_suffix(1);
+  const std::size_t last = rest.rfind('#');
+  const std::string_view tail = strip(last == std::string_view::npos ? rest : rest.substr(last + 1));
+  if (tail.empty() || tail.front() != '^') return {strip(rest), {}};
+  return {last == std::string_view::npos ? std::string_view() : strip(rest.substr(0, last)), strip(tail.substr(1))};
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::string_view wikilink::heading() const { return detail::anchor_of(*this).heading; }
+
+MEMORIA_FS_INLINE std::string_view wikilink::block() const { return detail::anchor_of(*this).block; }
+
+MEMORIA_FS_INLINE wikilink_range::iterator& wikilink_range::iterator::operator++() {
+  detail::bracketed found;
+  const std::string_view text = scan_.text;
+  const bool more = scan_.include_code ? detail::next_match(text, scan_.at, scan_.close, found)
+                                       : detail::next_in_text(scan_, found);
+  if (!more) {
+    link_ = {};
+    return *this;
+  }
+  link_.target = text.substr(found.open + 2, found.pipe - found.open - 2);
+  link_.piped = found.pipe < found.close;
+  link_.display = link_.piped ? text.substr(found.pipe + 1, found.close - found.pipe - 1) : std::string_view();
+  link_.embed = found.open > 0 && text[found.open - 1] == '!' &&
+                (scan_.include_code || !detail::is_escaped(text, found.open - 1));
+  link_.offset = found.open - (link_.embed ? 1 : 0);
+  link_.length = found.close + 2 - link_.offset;
+  link_.frontmatter = found.open < scan_.frontmatter_end;
+  return *this;
+}
+
+MEMORIA_FS_INLINE wikilink_range::iterator wikilink_range::iterator::operator++(int) {
+  iterator before = *this;
+  ++*this;
+  return before;
+}
+
+MEMORIA_FS_INLINE wikilink_range::iterator wikilink_range::begin() const {
+  iterator first;
+  first.scan_.text = content_;
+  first.scan_.include_code = options_.include_code;
+  first.scan_.frontmatter_end = detail::find_frontmatter_end(content_);
+  return ++first;
+}
+
+MEMORIA_FS_INLINE wikilink_range wikilinks(std::string_view content, const wikilink_options& options) {
+  return {content, options};
+}
+
+MEMORIA_FS_INLINE text_position position_of(std::string_view content, std::size_t offset) {
+  const std::string_view before = content.substr(0, offset < content.size() ? offset : content.size());
+  text_position position;
+  position.line += detail::count_byte(before, '\n');
+  position.column = before.size() - detail::after_last(before, '\n') + 1;
+  return position;
+}
+
+template <class F>
+std::string replace_wikilinks(std::string_view content, F&& rename, const wikilink_options& options) {
+  std::string out;
+  std::size_t done = 0;
+  for (const wikilink& link : wikilinks(content, options)) {
+    const auto replacement = rename(link);
+    if (!replacement) continue;
+    const std::string_view old = link.note();
+    const auto at = static_cast<std::size_t>(old.data() - content.data());
+    out.append(content.substr(done, at - done)).append(*replacement);
+    done = at + old.size();
+  }
+  return out.append(content.substr(done));
+}
+
+// ---- [confine] definitions ------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// No component is empty, and none begins with a dot: then lexically() has nothing to do.
+inline bool is_plain(const path::string_type& p) {
+  for (std::size_t i = 0; i + 1 < p.size(); ++i) {
+    if (p[i] == '/' && (p[i + 1] == '/' || p[i + 1] == '.')) return false;
+  }
+  return true;
+}
+
+// `p`, absolute, without empty components, "." and "..": the right answer only where no component is a link.
+inline path::string_type lexically(const path::string_type& p) {
+  path::string_type out;
+  for (std::size_t at = 0; at < p.size();) {
+    std::size_t end = at;
+    while (end < p.size() && !os::is_separator(p[end])) ++end;
+    const os::view component = os::view(p).substr(at, end - at);
+    at = end + 1;
+    if (component.empty() || (component.size() == 1 && component[0] == '.')) continue;
+    if (component.size() == 2 && component[0] == '.' && component[1] == '.') {
+      out.resize(out.empty() ? 0 : out.rfind('/'));
+    } else {
+      out.append(1, '/').append(component);
+    }
+  }
+  return out.empty() ? path::string_type(1, '/') : out;
+}
+
+inline bool is_inside(const path::string_type& base, const path::string_type& p) {
+  if (p.compare(0, base.size(), base) != 0) return false;
+  return p.size() == base.size() || os::is_separator(base.back()) || os::is_separator(p[base.size()]);
+}
+
+inline bool has_safe_components(os::view name) {
+  for (std::size_t at = 0; at <= name.size();) {
+    std::size_t end = at;
+    while (end < name.size() && !os::is_separator(name[end])) ++end;
+    if (!os::safe_component(name.substr(at, end - at))) return false;
+    at = end + 1;
+  }
+  return true;
+}
+
+// UTF-8 to the system's units, without the cost of a path.
+inline bool append_native(path::string_type& out, std::string_view text) {
+  if constexpr (sizeof(path::value_type) == 1) {
+    out.append(text.begin(), text.end());
+    return true;
+  } else {
+    const std::optional<path> p = from_utf8(text);
+    if (p) out += p->native();
+    return p.has_value();
+  }
+}
+
+inline std::optional<path> article_path(std::string_view link, const path& directory) {
+  const std::string_view slug = parse_wikilink(link);
+  if (slug.empty() || slug.find('\0') != std::string_view::npos) return std::nullopt;
+  path::string_type article;
+  if (!append_native(article, slug)) return std::nullopt;
+  article.append({'.', 'm', 'd'});
+  if (os::is_separator(article.front()) || !has_safe_components(article)) return std::nullopt;
+  if (directory.native().find(path::value_type{}) != path::string_type::npos) return std::nullopt;
+  std::error_code ec;
+  path::string_type base;
+  if (directory.is_absolute()) {
+    base = directory.native();
+  } else {
+    base = std::filesystem::absolute(directory.empty() ? path(".") : directory, ec).native();
+    if (ec) return std::nullopt;
+  }
+  path::string_type found = base + path::value_type('/') + article;
+  // The common case, decided by one system call: the article is there, and no link is on the way to it.
+  if (os::free_of_links(found)) {
+    if (is_plain(found)) return path(std::move(found));
+    found = lexically(found);
+    return is_inside(lexically(base), found) ? std::optional<path>(std::move(found)) : std::nullopt;
+  }
+  path::string_type resolved;
+  if (os::free_of_links(base)) {
+    resolved = lexically(base);
+  } else if (!os::resolve(resolved, base)) {
+    return std::nullopt;
+  }
+  found = resolved;
+  if (!os::resolve(found, article) || !is_inside(resolved, found)) return std::nullopt;
+  return path(std::move(found));
+}
+
+struct confined_root {
+  std::shared_ptr<const os::directory> top;
+};
+
+// Directories made on the way inside; those still empty go again unless they are kept.
+struct made_beneath {
+  std::vector<std::pair<std::shared_ptr<const os::directory>, path::string_type>> entries;
+
+  made_beneath() = default;
+  made_beneath(const made_beneath&) = delete;
+  made_beneath& operator=(const made_beneath&) = delete;
+  ~made_beneath() {
+    status ignored;
+    for (; !entries.empty(); entries.pop_back()) {
+      os::remove_directory_at(*entries.back().first, entries.back().second.c_str(), ignored);
+    }
+  }
+  void keep() noexcept { entries.clear(); }
+};
+
+// Where a name leads: something in a directory inside that is held open.
+struct place {
+  std::shared_ptr<const os::directory> dir;
+  path::string_type name;  // a single component; empty: the directory itself
+  os::info existing;       // kind::none: nothing yet
+};
+
+struct walk_options {
+  bool follow_last = true;       // a link at the end of the name
+  made_beneath* made = nullptr;  // create missing parents, and note them here
+  bool durable = false;          // sync what was created
+};
+
+// Finds where a name leads without letting the system take any step that could leave: one component at a time, never
+// through a link; the text of a link is put before what remains of the name, and ".." goes back to a handle we hold.
+class confined_walk {
+ public:
+  confined_walk(std::shared_ptr<const os::directory> top, path::string_type name, const walk_options& options)
+      : top_(std::move(top)), rest_(std::move(name)), typed_(rest_.size()), options_(options) {}
+
+  bool run(place& out, status& s) {
+    for (;;) {
+      skip_to_component();
+      if (at_ == rest_.size()) {
+        out.dir = here();
+        out.name.clear();
+        return os::get_info(out.dir->h, out.existing, s);
+      }
+      std::size_t end = at_;
+      while (end < rest_.size() && !os::is_separator(rest_[end])) ++end;
+      const path::string_type component = rest_.substr(at_, end - at_);
+      const bool typed = rest_.size() - at_ <= typed_;
+      at_ = end;
+      const bool ends_here = end == rest_.size();
+      skip_to_component();
+      if (!os::safe_component(component)) return leave("\"" + to_utf8(component) + "\"", s);
+      if (component.size() == 2 && component[0] == '.' && component[1] == '.') {
+        if (below_.empty()) return leave("\"..\" above the top", s);
+        below_.pop_back();
+      } else if (ends_here) {
+        bool again = false;
+        if (!finish(component, out, again, s)) return false;
+        if (!again) return true;
+      } else if (!descend(component, typed && at_ < rest_.size(), s)) {
+        return false;
+      }
+    }
+  }
+
+ private:
+  const std::shared_ptr<const os::directory>& here() const { return below_.empty() ? top_ : below_.back(); }
+
+  // Past separators and "."; a name that ends in one means a directory, which descend() then asks for.
+  void skip_to_component() {
+    while (at_ < rest_.size()) {
+      const bool dot = rest_[at_] == '.' && (at_ + 1 == rest_.size() || os::is_separator(rest_[at_ + 1]));
+      if (!dot && !os::is_separator(rest_[at_])) return;
+      ++at_;
+    }
+  }
+
+  static bool leave(std::string note, status& s) {
+    return s.fail("", make_error_code(errc::unsafe_path), std::move(note));
+  }
+
+  // The last component: looked at, followed only if it is a link.
+  bool finish(const path::string_type& component, place& out, bool& again, status& s) {
+    out = {here(), component, {}};
+    status own;
+    if (!os::get_info_at(*out.dir, component.c_str(), false, out.existing, own)) {
+      return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code);
+    }
+    again = out.existing.type == os::kind::symlink && options_.follow_last;
+    if (!again) return true;
+    if (!os::walks_links) return leave("\"" + to_utf8(component) + "\" is a link", s);
+    if (!follow(component, {}, s)) return false;
+    typed_ = rest_.size();  // as in writing through a link elsewhere: missing parents of the place it leads to are made
+    return true;
+  }
+
+  bool descend(const path::string_type& component, bool may_create, status& s) {
+    status own;
+    os::directory next = os::enter(*here(), component.c_str(), own);
+    if (next.h) {
+      below_.push_back(std::make_shared<const os::directory>(std::move(next)));
+      return true;
+    }
+    const path::string_type remaining = path::value_type('/') + rest_.substr(at_);
+    const bool is_link = own.code == std::errc::too_many_symbolic_link_levels || own.code == std::errc::too_many_links;
+    if (is_link && !os::walks_links) return leave("\"" + to_utf8(component) + "\" is a link", s);
+    const bool may_be_link = is_link || own.code == std::errc::not_a_directory;  // systems differ
+    if (may_be_link && os::walks_links) return follow(component, remaining, s);
+    const bool create = may_create && options_.made != nullptr && own.code == std::errc::no_such_file_or_directory;
+    if (!create) return s.fail(own.step, own.code);
+    own = {};
+    if (os::make_directory_at(*here(), component.c_str(), own)) {
+      options_.made->entries.emplace_back(here(), component);
+      if (options_.durable && !sync_here(s)) return false;
+    } else if (own.code != std::errc::file_exists || ++links_ > symlink_limit) {  // others may be quicker, not for ever
+      return s.fail(own.step, own.code);
+    }
+    return continue_with(component + remaining);
+  }
+
+  bool sync_here(status& s) const {
+    const os::directory same = os::syncable(*here(), s);
+    return same.h && os::sync_directory(same, s);
+  }
+
+  // Puts the text of a link in the place of its name. `remaining` begins with a separator if the link must lead to a
+  // directory, so that "link/" is never taken for the link itself.
+  bool follow(const path::string_type& component, const path::string_type& remaining, status& s) {
+    if (++links_ > symlink_limit) return s.fail("", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+    path target;
+    status own;
+    if (!os::read_link_at(*here(), component.c_str(), target, own)) {
+      if (own.code != std::errc::invalid_argument) return s.fail(own.step, own.code);
+      os::info now;  // no link: never was, or no longer is
+      if (!os::get_info_at(*here(), component.c_str(), false, now, s)) return false;
+      const bool changed = now.type == os::kind::directory || now.type == os::kind::symlink || remaining.empty();
+      return changed ? continue_with(component + remaining)
+                     : s.fail("open", std::make_error_code(std::errc::not_a_directory));
+    }
+    if (target.is_absolute()) {
+      return leave("\"" + to_utf8(component) + "\" leads to \"" + to_utf8(target) + "\"", s);
+    }
+    if (typed_ > remaining.size()) typed_ = remaining.size();
+    return continue_with(target.native() + remaining);
+  }
+
+  bool continue_with(path::string_type rest) {
+    rest_ = std::move(rest);
+    at_ = 0;
+    return true;
+  }
+
+  std::shared_ptr<const os::directory> top_;
+  std::vector<std::shared_ptr<const os::directory>> below_;
+  path::string_type rest_;
+  std::size_t at_ = 0;
+  std::size_t typed_;  // so much of the end of rest_ was written by the caller and not brought in by a link
+  int links_ = 0;
+  walk_options options_;
+};
+
+// The system's form of a name; what no system call should ever see is refused here.
+inline bool confined_name(const confined_root* root, std::string_view name, path::string_type& out, status& s) {
+  constexpr std::size_t longest = 4095;  // Linux's PATH_MAX, here on every system
+  const auto unsafe = [&](const char* why) { return s.fail("", make_error_code(errc::unsafe_path), why); };
+  if (root == nullptr) return s.fail("", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  if (name.size() > longest) return s.fail("", std::make_error_code(std::errc::filename_too_long));
+  if (name.find('\0') != std::string_view::npos) return unsafe("a NUL");
+  if (!append_native(out, name)) return unsafe("not UTF-8");
+  if (out.empty()) out = path::string_type(1, '.');
+  return !os::is_separator(out.front()) || unsafe("an absolute name");
+}
+
+// One call of the system's, if it has one: what it refuses stays refused; only the reason is looked for by a walk.
+inline bool open_in_one_step(const confined_root& root, const path::string_type& name, os::opening what,
+                             os::handle& out, status& s) {
+  if (!os::open_beneath(*root.top, name.c_str(), what, out, s)) return false;
+  if (s.code == errc::unsafe_path) {
+    place ignored;
+    status why;
+    confined_walk(root.top, name, {}).run(ignored, why);
+    if (why.code == errc::unsafe_path) s.note = why.note;
+  }
+  return true;
+}
+
+inline bool read_once(const confined_root& root, const path::string_type& name, std::string& out, status& s) {
+  os::handle h;
+  if (open_in_one_step(root, name, os::opening::file, h, s)) return h && read_regular(h, out, s);
+  for (int attempt = 0; attempt <= symlink_limit; ++attempt) {
+    place p;
+    if (!confined_walk(root.top, name, {}).run(p, s)) return false;
+    if (p.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
+    status own;
+    h = os::open_at(*p.dir, p.name.c_str(), os::read_only | os::no_follow, 0, own);
+    if (h) return read_regular(h, out, s);
+    if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own.step, own.code);
+  }
+  return s.fail("open", make_error_code(errc::changed_meanwhile));  // a link each time, just after it was none
+}
+
+inline bool read_beneath(const confined_root* root, std::string_view name, std::string& out, status& s) {
+  path::string_type native;
+  return confined_name(root, name, native, s) &&
+         patiently(std::chrono::milliseconds{500}, s, [&](status& own) { return read_once(*root, native, out, own); });
+}
+
+inline bool exists_beneath(const confined_root* root, std::string_view name, status& s) {
+  path::string_type native;
+  if (!confined_name(root, name, native, s)) return false;
+  status own;
+  os::handle h;
+  place p;
+  bool found = false;
+  if (open_in_one_step(*root, native, os::opening::nothing, h, own)) {
+    found = static_cast<bool>(h);
+  } else if (confined_walk(root->top, native, {}).run(p, own)) {
+    found = p.existing.type != os::kind::none;
+  }
+  const bool nothing = own.code == std::errc::no_such_file_or_directory || own.code == std::errc::not_a_directory;
+  if (own.failed() && !nothing) s.fail(own.step, own.code, own.note);
+  return found;
+}
+
+// The directory and the name in it that an operation works on. The system opens the directory in one step; what it has
+// no step for (a link at the end, parents to be made) is walked.
+inline bool find_beneath(const confined_root& root, const path::string_type& name, const walk_options& options,
+                         place& out, status& s) {
+  std::size_t leaf = name.size();
+  while (leaf > 0 && !os::is_separator(name[leaf - 1])) --leaf;
+  const path::string_type parent = name.substr(0, leaf);
+  out = {root.top, name.substr(leaf), {}};
+  const path::string_type dot(1, '.');
+  const bool simple = !out.name.empty() && out.name != dot && out.name != dot + dot;
+  status own;
+  os::handle h;
+  const bool stepped = simple && open_in_one_step(root, parent.empty() ? dot : parent, os::opening::directory, h, own);
+  const bool missing_parent = own.code == std::errc::no_such_file_or_directory && options.made != nullptr;
+  if (stepped && own.failed() && !missing_parent) return s.fail(own.step, own.code, own.note);
+  if (stepped && h) {
+    out.dir = std::make_shared<const os::directory>(os::directory{std::move(h), root.top->full / parent});
+    status absent;
+    if (!os::get_info_at(*out.dir, out.name.c_str(), false, out.existing, absent)) {
+      return absent.code == std::errc::no_such_file_or_directory || s.fail(absent.step, absent.code);
+    }
+    if (out.existing.type != os::kind::symlink || !options.follow_last) return true;
+  }
+  if (!confined_walk(root.top, name, options).run(out, s)) return false;
+  if (out.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
+  os::directory same = os::syncable(*out.dir, s);
+  if (!same.h) return false;
+  out.dir = std::make_shared<const os::directory>(std::move(same));
+  return true;
+}
+
+inline bool write_beneath(const confined_root* root, std::string_view name, std::string_view content,
+                          const write_options& options, status& s) {
+  path::string_type native;
+  if (!confined_name(root, name, native, s)) return false;
+  made_beneath made;
+  walk_options how;
+  how.follow_last = options.symlinks == symlink_policy::follow;
+  how.made = options.create_parents ? &made : nullptr;
+  how.durable = options.durable == durability::full;
+  place p;
+  if (!find_beneath(*root, native, how, p, s)) return false;
+  const bool is_link = p.existing.type == os::kind::symlink;
+  if (is_link && options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
+  target t;
+  t.dir = std::move(p.dir);
+  t.name = std::move(p.name);
+  t.existing = p.existing;
+  const bool done = replace_target(std::move(t), content, options, s);
+  if (done || s.code == errc::not_durable) made.keep();
+  return done;
+}
+
+inline bool append_beneath(const confined_root* root, std::string_view name, std::string_view content,
+                           const append_options& options, status& s) {
+  path::string_type native;
+  if (!confined_name(root, name, native, s)) return false;
+  const deadline until = deadline_in(options.timeout);
+  for (int turned_into_link = 0;;) {
+    made_beneath made;
+    place p;
+    const walk_options how = {true, options.create_parents ? &made : nullptr, options.durable == durability::full};
+    if (!find_beneath(*root, native, how, p, s)) return false;
+    const bool is_log = p.existing.type == os::kind::none || p.existing.type == os::kind::regular;
+    if (!is_log) return s.fail("", os::wrong_kind(p.existing.type));
+    bool moved = false;
+    status own;
+    const auto still_named = [&](const os::info& opened) {
+      status ignored;
+      place now;
+      return find_beneath(*root, native, {}, now, ignored) && now.existing.same_file(opened);
+    };
+    const bool done = append_once(*p.dir, p.name.c_str(), content, options, until, moved, still_named, own);
+    if (done || own.code == errc::not_durable) made.keep();
+    if (done) return true;
+    moved = moved || (own.code == std::errc::too_many_symbolic_link_levels && ++turned_into_link <= symlink_limit);
+    if (!moved) return s.fail(own.step, own.code, own.note);
+  }
+}
+
+inline bool remove_beneath(const confined_root* root, std::string_view name, status& s) {
+  path::string_type native;
+  if (!confined_name(root, name, native, s)) return false;
+  const bool directory_only = os::is_separator(native.back());  // "x/" is never the link that x may be
+  while (os::is_separator(native.back())) native.pop_back();    // ends: a name does not begin with one
+  walk_options how;
+  how.follow_last = false;
+  place p;
+  status own;
+  bool removed = find_beneath(*root, native, how, p, own) && p.existing.type != os::kind::none;
+  if (removed) {
+    const bool as_directory = directory_only || p.existing.type == os::kind::directory;
+    removed = as_directory ? os::remove_directory_at(*p.dir, p.name.c_str(), own)
+                           : os::unlink_at(*p.dir, p.name.c_str(), own);
+  }
+  if (own.failed() && own.code != std::errc::no_such_file_or_directory) s.fail(own.step, own.code, own.note);
+  status unsynced;
+  if (removed && !os::sync_directory(*p.dir, unsynced)) not_durable(s, unsynced);
+  return removed;
+}
+
+// Heap sort: <algorithm> alone would cost every user more than this file.
+template <class T>
+void sort_in_place(std::vector<T>& items) {
+  const auto sink = [&](std::size_t at, std::size_t size) {
+    for (std::size_t child; (child = 2 * at + 1) < size; at = child) {
+      if (child + 1 < size && items[child] < items[child + 1]) ++child;
+      if (!(items[at] < items[child])) return;
+      std::swap(items[at], items[child]);
+    }
+  };
+  for (std::size_t i = items.size() / 2; i-- > 0;) sink(i, items.size());
+  for (std::size_t last = items.size(); last-- > 1;) {
+    std::swap(items[0], items[last]);
+    sink(0, last);
+  }
+}
+
+inline std::vector<std::string> list_beneath(const confined_root* root, std::string_view name, status& s) {
+  path::string_type native;
+  std::vector<std::string> names;
+  if (!confined_name(root, name, native, s)) return names;
+  os::directory d;
+  place p;
+  const os::directory* listed = &d;
+  if (!open_in_one_step(*root, native, os::opening::directory, d.h, s)) {
+    if (confined_walk(root->top, native + path::value_type('/'), {}).run(p, s)) listed = p.dir.get();
+  }
+  const auto take = [&](os::name n, os::kind) {
+    names.push_back(to_utf8(path(n)));
+    return true;
+  };
+  if (s.failed() || !os::list(*listed, take, s)) return {};
+  sort_in_place(names);
+  return names;
+}
+
+inline std::unique_ptr<confined_root> open_root(const path& directory, status& s) {
+  if (directory.empty()) {
+    s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  } else if (directory.native().find(path::value_type{}) != path::string_type::npos) {
+    s.fail("", std::make_error_code(std::errc::invalid_argument), "the path contains a NUL");
+  }
+  if (s.failed()) return nullptr;
+  os::directory d = os::open_root(directory, s);
+  if (!d.h) return nullptr;
+  auto root = std::make_unique<confined_root>();
+  root->top = std::make_shared<const os::directory>(std::move(d));
+  return root;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::optional<path> safe_article_path(std::string_view link, const path& knowledge_dir) {
+  return detail::article_path(link, knowledge_dir);
+}
+
+MEMORIA_FS_INLINE path require_article_path(std::string_view link, const path& knowledge_dir, std::error_code& ec) {
+  const std::optional<path> found = detail::article_path(link, knowledge_dir);
+  ec = found ? std::error_code() : make_error_code(errc::unsafe_path);
+  return found ? *found : path();
+}
+
+MEMORIA_FS_INLINE confined_dir::confined_dir() noexcept = default;
+MEMORIA_FS_INLINE confined_dir::confined_dir(confined_dir&&) noexcept = default;
+MEMORIA_FS_INLINE confined_dir& confined_dir::operator=(confined_dir&&) noexcept = default;
+MEMORIA_FS_INLINE confined_dir::~confined_dir() = default;
+
+MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory, std::error_code& ec) {
+  detail::status s;
+  root_ = detail::open_root(directory, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE std::string confined_dir::read_text(std::string_view name, std::error_code& ec) const {
+  detail::status s;
+  std::string content;
+  detail::read_beneath(root_.get(), name, content, s);
+  ec = s.code;
+  return content;
+}
+
+MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
+                                                       const write_options& options, std::error_code& ec) const {
+  detail::status s;
+  detail::write_beneath(root_.get(), name, content, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
+                                                       std::error_code& ec) const {
+  atomic_write_text(name, content, write_options{}, ec);
+}
+
+MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
+                                                        const append_options& options, std::error_code& ec) const {
+  detail::status s;
+  detail::append_beneath(root_.get(), name, content, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
+                                                        std::error_code& ec) const {
+  locked_append_text(name, content, append_options{}, ec);
+}
+
+MEMORIA_FS_INLINE bool confined_dir::exists(std::string_view name, std::error_code& ec) const {
+  detail::status s;
+  const bool found = detail::exists_beneath(root_.get(), name, s);
+  ec = s.code;
+  return found;
+}
+
+MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name, std::error_code& ec) const {
+  detail::status s;
+  const bool removed = detail::remove_beneath(root_.get(), name, s);
+  ec = s.code;
+  return removed;
+}
+
+MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name, std::error_code& ec) const {
+  detail::status s;
+  std::vector<std::string> names = detail::list_beneath(root_.get(), name, s);
+  ec = s.code;
+  return names;
+}
+
+MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::error_code& ec) const { return list(".", ec); }
+
+#if MEMORIA_FS_EXCEPTIONS
+namespace detail {
+
+// The path as it was asked for: an absolute name replaces the directory, which is what made it unsafe.
+inline void throw_confined(const char* operation, const path& directory, std::string_view name, const status& s) {
+  if (!s.failed()) return;
+  const path shown = directory / from_utf8(name).value_or(path());
+  if (s.code == errc::unsafe_path) throw unsafe_path_error(operation, shown, s);
+  throw error(operation, shown, s);
+}
+
+inline void throw_confined(const char* operation, const confined_root* root, std::string_view name, const status& s) {
+  if (s.failed()) throw_confined(operation, root == nullptr ? path() : root->top->full, name, s);
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE path require_article_path(std::string_view link, const path& knowledge_dir) {
+  detail::status s;
+  path found = require_article_path(link, knowledge_dir, s.code);
+  detail::throw_confined("require_article_path", knowledge_dir, link, s);
+  return found;
+}
+
+MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory) {
+  detail::status s;
+  root_ = detail::open_root(directory, s);
+  detail::throw_if_failed("confined_dir", directory, s);
+}
+
+MEMORIA_FS_INLINE std::string confined_dir::read_text(std::string_view name) const {
+  detail::status s;
+  std::string content;
+  detail::read_beneath(root_.get(), name, content, s);
+  detail::throw_confined("confined_dir::read_text", root_.get(), name, s);
+  return content;
+}
+
+MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
+                                                       const write_options& options) const {
+  detail::status s;
+  detail::write_beneath(root_.get(), name, content, options, s);
+  detail::throw_confined("confined_dir::atomic_write_text", root_.get(), name, s);
+}
+
+MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
+                                                        const append_options& options) const {
+  detail::status s;
+  detail::append_beneath(root_.get(), name, content, options, s);
+  detail::throw_confined("confined_dir::locked_append_text", root_.get(), name, s);
+}
+
+MEMORIA_FS_INLINE bool confined_dir::exists(std::string_view name) const {
+  detail::status s;
+  const bool found = detail::exists_beneath(root_.get(), name, s);
+  detail::throw_confined("confined_dir::exists", root_.get(), name, s);
+  return found;
+}
+
+MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name) const {
+  detail::status s;
+  const bool removed = detail::remove_beneath(root_.get(), name, s);
+  detail::throw_confined("confined_dir::remove", root_.get(), name, s);
+  return removed;
+}
+
+MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name) const {
+  detail::status s;
+  std::vector<std::string> names = detail::list_beneath(root_.get(), name, s);
+  detail::throw_confined("confined_dir::list", root_.get(), name, s);
+  return names;
+}
+#endif
+
+// ---- [json] definitions -----------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// -- Doubles. Integer arithmetic only: the same result on every machine and in every locale, also where the standard
+// library has no std::from_chars for doubles (libc++ before 20) or the processor rounds twice (x87).
+
+struct small_powers {
+  std::uint64_t five[27] = {1}, ten[20] = {1};
+  constexpr small_powers() {
+    for (int i = 1; i < 27; ++i) five[i] = five[i - 1] * 5;
+    for (int i = 1; i < 20; ++i) ten[i] = ten[i - 1] * 10;
+  }
+};
+inline constexpr small_powers decimal_powers;
+
+// Every 27th power of ten from 10^-351 on, the first 192 bits.
+inline constexpr int lowest_power = -351, highest_power = 350;
+inline constexpr std::uint64_t powers_of_ten[26][3] = {
+    {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
+    {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
+    {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
+    {0x873E4F75E2224E68, 0x5A7744A6E804A291, 0xCC35EDDFCF0996D7},
+    {0xDA7F5BF590966848, 0xAF39A475506A899E, 0xA30294CC2934E662},
+    {0xB080392CC4349DEC, 0xBD8D794D96AACFB3, 0xFE13A5C86AF64418},
+    {0x8E938662882AF53E, 0x547EB47B7282EE9C, 0x41B0230E1421487D},
+    {0xE65829B3046B0AFA, 0x0CB4A5A3112A5112, 0xA3B561B1CB208396},
+    {0xBA121A4650E4DDEB, 0x92F34D62616CE413, 0x21A0183E10583CD3},
+    {0x964E858C91BA2655, 0x3A6A07F8D510F86F, 0xE9082F25E9C5E9EC},
+    {0xF2D56790AB41C2A2, 0xFAE27299423FB9C3, 0x3695DAD7E8858901},
+    {0xC428D05AA4751E4C, 0xAA97E14C3C26B886, 0x96842DC95323F5A8},
+    {0x9E74D1B791E07E48, 0x775EA264CF55347D, 0xCA49F1C05120C9C7},
+    {0x8000000000000000, 0x0000000000000000, 0x0000000000000000},
+    {0xCECB8F27F4200F3A, 0x0000000000000000, 0x0000000000000000},
+    {0xA70C3C40A64E6C51, 0x999090B65F67D924, 0x0000000000000000},
+    {0x86F0AC99B4E8DAFD, 0x69A028BB3DED71A3, 0xDF9F915627C04E28},
+    {0xDA01EE641A708DE9, 0xE80E6F4820CC9495, 0xD74BAAD03BC1D8D3},
+    {0xB01AE745B101E9E4, 0x5EC05DCFF72E7F8F, 0xC04C79FFE324301F},
+    {0x8E41ADE9FBEBC27D, 0x14588F13BE847307, 0x23BD6A2059C002F5},
+    {0xE5D3EF282A242E81, 0x8F1668C8A86DA5FA, 0xF0B5CCF5176ECC7C},
+    {0xB9A74A0637CE2EE1, 0x6D953E2BD7173692, 0x88EFB0037AC08BDE},
+    {0x95F83D0A1FB69CD9, 0x4ABDAF101564F98E, 0x0D5A4AF7B3A98E47},
+    {0xF24A01A73CF2DCCF, 0xBC633B39673C8CEC, 0x3D9C44CD2F36917C},
+    {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
+    {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2},
+};
+
+constexpr int binary_exponent(int e) noexcept { return (e * 217706) >> 16; }  // floor(log2(10^e)), |e| <= 400
+
+// 10^e * 2^(127 - binary_exponent(e)), rounded up: 2^127 <= result < 2^128. No rounding goes wrong: all were computed.
+inline wide power_of_ten(int e) noexcept {
+  const unsigned distance = static_cast<unsigned>(e - lowest_power);
+  const std::uint64_t* base = powers_of_ten[distance / 27];
+  const std::uint64_t five = decimal_powers.five[distance % 27];
+  if (distance / 27 == 13) return {five << leading_zeros(five), 0};
+  const wide c = multiply(base[2], five), b = multiply(base[1], five), a = multiply(base[0], five);
+  const std::uint64_t w1 = c.high + b.low, carried = b.high + (w1 < b.low ? 1 : 0);
+  const std::uint64_t w2 = carried + a.low, w3 = a.high + (w2 < carried ? 1 : 0);
+  if (five == 1) return {w2, w1 + (c.low != 0 ? 1 : 0)};
+  const unsigned up = leading_zeros(w3), down = 64 - up;
+  return {(w3 << up) | (w2 >> down), ((w2 << up) | (w1 >> down)) + (((w1 << up) | c.low) != 0 ? 1 : 0)};
+}
+
+inline wide multiply_high(std::uint64_t a, const wide& b) noexcept {  // a * b / 2^64
+  const wide product = multiply(a, b.high);
+  const std::uint64_t low = product.low + multiply(a, b.low).high;
+  return {product.high + (low < product.low ? 1 : 0), low};
+}
+
+inline constexpr std::uint64_t implicit_bit = std::uint64_t{1} << 52, sign_bit = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t infinity_bits = std::uint64_t{0x7FF} << 52;
+
+inline double real_of(std::uint64_t bits) noexcept {
+  double value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// The double below w * 10^e, w > 0, and whether the one above is nearer; `unsure` where that takes more digits. A value a
+// hair below a double may give that double.
+struct approximation {
+  std::uint64_t bits;
+  bool up, unsure;
+  std::uint64_t rounded() const noexcept { return bits + (up ? 1 : 0); }
+};
+
+inline approximation approximate(std::uint64_t w, int e) noexcept {
+  if (e < lowest_power) return {0, false, false};
+  if (e > highest_power) return {infinity_bits, false, false};
+  const unsigned zeros = leading_zeros(w);
+  const wide product = multiply_high(w << zeros, power_of_ten(e));
+  int shift = 10 + static_cast<int>(product.high >> 63);
+  int exponent = binary_exponent(e) - static_cast<int>(zeros) + shift + 1076;
+  if (exponent > 2046) return {infinity_bits, false, false};
+  if (exponent < 1) {
+    shift += 1 - exponent;
+    exponent = 1;
+    if (shift > 63) return {0, shift == 64 && product.high > sign_bit, shift == 64 && product.high == sign_bit};
+  }
+  const std::uint64_t half = std::uint64_t{1} << (shift - 1), rest = product.high & (2 * half - 1);
+  const std::uint64_t bits = (static_cast<std::uint64_t>(exponent - 1) << 52) + (product.high >> shift);
+  return {bits, rest >= half, rest == half && product.low == 0};
+}
+
+// A natural number of up to 4,096 bits: 800 digits, or 54 bits times 5^1150, fit.
+class big_natural {
+ public:
+  explicit big_natural(std::uint64_t value) noexcept { multiply_add(0, value); }
+  void multiply_add(std::uint32_t factor, std::uint64_t carry) noexcept {
+    for (unsigned i = 0; i < size_; ++i) {
+      const std::uint64_t product = std::uint64_t{limb_[i]} * factor + (carry & 0xFFFFFFFF);
+      limb_[i] = static_cast<std::uint32_t>(product);
+      carry = (carry >> 32) + (product >> 32);
+    }
+    for (; carry != 0 && size_ < 128; carry >>= 32) limb_[size_++] = static_cast<std::uint32_t>(carry);
+  }
+  void multiply_by_power(std::uint32_t base, std::uint32_t base_to_13, int n) noexcept {
+    for (; n >= 13; n -= 13) multiply_add(base_to_13, 0);
+    for (; n > 0; --n) multiply_add(base, 0);
+  }
+  int compare(const big_natural& other) const noexcept {
+    if (size_ != other.size_) return size_ < other.size_ ? -1 : 1;
+    unsigned i = size_;
+    while (i > 0 && limb_[i - 1] == other.limb_[i - 1]) --i;
+    return i == 0 ? 0 : limb_[i - 1] < other.limb_[i - 1] ? -1 : 1;
+  }
+
+ private:
+  unsigned size_ = 0;
+  std::uint32_t limb_[128];
+};
+
+// The digits of a JSON number without leading zeros: digits * 10^exponent. No half-way case is longer than 767 digits.
+struct decimal {
+  explicit decimal(std::string_view text) noexcept {
+    std::size_t i = text[0] == '-' ? 1 : 0;
+    for (bool fraction = false; i < text.size() && (text[i] | 0x20) != 'e'; ++i) {
+      if (text[i] == '.') {
+        fraction = true;
+        continue;
+      }
+      const bool room = count < sizeof digit;
+      if (room && (count != 0 || text[i] != '0')) digit[count++] = static_cast<unsigned char>(text[i] - '0');
+      more = more || (!room && text[i] != '0');
+      exponent += (room ? 0 : 1) - (fraction ? 1 : 0);
+    }
+    if (i == text.size()) return;
+    const bool negative = text[i + 1] == '-';
+    std::int64_t written = 0;
+    for (i += negative || text[i + 1] == '+' ? 2u : 1u; i < text.size(); ++i) {
+      if (written < 1'000'000'000'000) written = written * 10 + (text[i] - '0');
+    }
+    exponent += negative ? -written : written;
+  }
+  std::uint64_t first(unsigned n) const noexcept {
+    std::uint64_t value = 0;
+    for (unsigned i = 0; i < n; ++i) value = value * 10 + digit[i];
+    return value;
+  }
+  // Against the number half-way between the double with these bits and the next; both are of about this size.
+  int compare_to_half_way(std::uint64_t bits) const noexcept {
+    const int biased = static_cast<int>(bits >> 52), e = static_cast<int>(exponent);
+    const std::uint64_t fraction = bits & (implicit_bit - 1);
+    big_natural half_way(2 * (biased == 0 ? fraction : fraction + implicit_bit) + 1), digits(0);
+    for (unsigned i = 0; i < count; ++i) digits.multiply_add(10, digit[i]);
+    const int twos = (biased == 0 ? 1 : biased) - 1076 - e;  // of half_way, once both sides are divided by 2^exponent
+    (e < 0 ? half_way : digits).multiply_by_power(5, 1220703125, e < 0 ? -e : e);
+    (twos > 0 ? half_way : digits).multiply_by_power(2, 8192, twos > 0 ? twos : -twos);
+    const int order = digits.compare(half_way);
+    return order == 0 && more ? 1 : order;
+  }
+
+  std::int64_t exponent = 0;
+  unsigned count = 0;
+  bool more = false;  // digits follow that are not zero
+  unsigned char digit[800];
+};
+
+// The double nearest to a JSON number of any length, ties to even.
+inline double exact_real(std::string_view text) noexcept {
+  const std::uint64_t sign = text[0] == '-' ? sign_bit : 0;
+  const decimal d(text);
+  if (d.count == 0) return real_of(sign);
+  const unsigned n = d.count < 19 ? d.count : 19;
+  const std::int64_t exponent = d.exponent + (d.count - n);
+  const int e = exponent < -400 ? -400 : exponent > 400 ? 400 : static_cast<int>(exponent);
+  const approximation low = approximate(d.first(n), e), high = approximate(d.first(n) + (d.count > n ? 1 : 0), e);
+  if (!low.unsure && !high.unsure && low.rounded() == high.rounded()) return real_of(sign | low.rounded());
+  const int order = d.compare_to_half_way(low.bits);
+  return real_of(sign | (low.bits + (order > 0 || (order == 0 && (low.bits & 1) != 0) ? 1 : 0)));
+}
+
+// The shortest decimal that reads back as the double of these bits, of several the nearest: digits * 10^exponent.
+// R. Giulietti, "The Schubfach way to render doubles" (2020). Not for zero, infinity, NaN.
+struct shortest {
+  std::uint64_t digits;
+  int exponent;
+};
+
+inline shortest shortest_decimal(std::uint64_t bits) noexcept {
+  const int biased = static_cast<int>((bits >> 52) & 0x7FF);
+  const std::uint64_t fraction = bits & (implicit_bit - 1), c = biased == 0 ? fraction : fraction | implicit_bit;
+  const int q = (biased == 0 ? 1 : biased) - 1075;
+  if (q <= 0 && q > -53 && (c & ((std::uint64_t{1} << -q) - 1)) == 0) return {c >> -q, 0};
+  const bool near_below = fraction == 0 && biased > 1;  // the double below is only half as far away
+  const int k = (q * 1262611 - (near_below ? 524031 : 0)) >> 22;  // floor(log10(2^q)), or of 3/4 of it
+  const int h = q + binary_exponent(-k) + 1;
+  const wide power = power_of_ten(-k);
+  const auto scaled = [&](std::uint64_t x) {  // rounded to odd, which keeps every comparison below right
+    const wide product = multiply_high(x << h, power);
+    return product.high | (product.low > 1 ? 1 : 0);
+  };
+  const std::uint64_t odd = c & 1, value = scaled(4 * c);
+  const std::uint64_t lower = scaled(4 * c - 2 + (near_below ? 1 : 0)) + odd, upper = scaled(4 * c + 2) - odd;
+  const std::uint64_t s = value / 4, tens = s / 10;
+  // Which of them wins nobody can predict, so no branches: a mispredicted one costs as much as all the rest.
+  const bool low_ten = lower <= 40 * tens, high_ten = 40 * tens + 40 <= upper;
+  const bool low_one = lower <= 4 * s, high_one = 4 * s + 4 <= upper;
+  const bool nearer_high = (value + (s & 1)) > 4 * s + 2;
+  const bool up = (high_one & !low_one) | ((high_one == low_one) & nearer_high), ten = (low_ten != high_ten) & (s >= 10);
+  const std::uint64_t mask = 0 - std::uint64_t{ten};
+  return {((tens + high_ten) & mask) | ((s + up) & ~mask), k + ten};
+}
+
+inline constexpr std::uint64_t ascii_zeros = 0x3030303030303030u;
+
+// Eight decimal digits, a byte each, the first lowest; and back.
+inline std::uint64_t spread_digits(std::uint32_t value) noexcept {  // value < 10^8
+  std::uint64_t x = (value / 10000) | (std::uint64_t{value % 10000} << 32);
+  const std::uint64_t hundreds = ((x * 10486) >> 20) & 0x0000007F0000007Fu;
+  x = hundreds | ((x - 100 * hundreds) << 16);
+  const std::uint64_t tens = ((x * 103) >> 10) & 0x000F000F000F000Fu;
+  return tens | ((x - 10 * tens) << 8);
+}
+inline std::uint64_t join_digits(std::uint64_t x) noexcept {
+  x = x * 10 + (x >> 8);
+  const std::uint64_t pairs = 0x000000FF000000FFu;
+  return ((x & pairs) * 0x000F424000000064u + ((x >> 16) & pairs) * 0x0000271000000001u) >> 32;
+}
+
+// Touches up to 8 bytes beyond the end that it returns.
+inline char* write_natural(char* out, std::uint64_t value) noexcept {
+  if (value >= 100'000'000) {
+    out = write_natural(out, value / 100'000'000);
+    store_first_lowest(out, spread_digits(static_cast<std::uint32_t>(value % 100'000'000)) | ascii_zeros);
+    return out + 8;
+  }
+  const std::uint64_t digits = spread_digits(static_cast<std::uint32_t>(value));
+  const unsigned zeros = trailing_zeros(digits | (std::uint64_t{1} << 56)) / 8;
+  store_first_lowest(out, (digits | ascii_zeros) >> (8 * zeros));
+  return out + 8 - zeros;
+}
+
+inline char* write_integer(char* out, std::int64_t value) noexcept {
+  *out = '-';
+  const std::uint64_t magnitude = static_cast<std::uint64_t>(value);
+  return value < 0 ? write_natural(out + 1, 0 - magnitude) : write_natural(out, magnitude);
+}
+
+// As Python's repr does: 0.0001, 1e-05, 1e+16, 9007199254740992.0. Not NaN, not infinite. Touches 40 bytes.
+inline char* write_real(char* out, std::uint64_t bits) noexcept {
+  *out = '-';
+  out += bits >> 63;
+  if (bits << 1 == 0) return static_cast<char*>(std::memcpy(out, "0.0", 3)) + 3;
+  const shortest s = shortest_decimal(bits);
+  const unsigned guess = (64 - leading_zeros(s.digits)) * 1233 >> 12;  // of the digits, at most one too few
+  int n = static_cast<int>(guess + (s.digits >= decimal_powers.ten[guess] ? 1 : 0));
+  const int exponent = s.exponent + n - 1;
+  const std::uint64_t digits = s.digits * decimal_powers.ten[17 - n], rest = digits % decimal_powers.ten[16];
+  const std::uint64_t first = spread_digits(static_cast<std::uint32_t>(rest / decimal_powers.ten[8]));
+  const std::uint32_t tail = static_cast<std::uint32_t>(rest % decimal_powers.ten[8]);
+  const std::uint64_t second = tail != 0 ? spread_digits(tail) : 0;  // a branch, or g++ 12 makes slow vector code of both
+  n = second != 0 ? 17 - static_cast<int>(leading_zeros(second) / 8) : first != 0 ? 9 - static_cast<int>(leading_zeros(first) / 8) : 1;
+  const bool zeros = exponent < 0 && exponent >= -4, scientific = !zeros && (exponent < 0 || exponent >= 16);
+  if (zeros) std::memcpy(out, "0.000", 5), out += 1 - exponent;
+  const int before = scientific ? 1 : exponent + 1;  // digits before the point
+  const std::uint64_t head = digits / decimal_powers.ten[16] | first << 8 | ascii_zeros;
+  if (before > 0 && before < 8) {  // put together in registers: reading back what was just written would take longer
+    const std::uint64_t point = std::uint64_t{1} << (8 * before), high = 0 - point;
+    store_first_lowest(out + 10, second | ascii_zeros);
+    store_first_lowest(out + 2, first | ascii_zeros);
+    store_first_lowest(out, (head & ~high) | point * '.' | (head & high) << 8);
+  } else {
+    store_first_lowest(out + 9, second | ascii_zeros);
+    store_first_lowest(out + 1, first | ascii_zeros);
+    store_first_lowest(out, head);
+    if (zeros) return out + n;
+    std::memmove(out + before + 1, out + before, 16);
+    out[before] = '.';
+  }
+  if (!scientific) return out + (n > before ? n : before + 1) + 1;
+  char* end = out + (n > 1 ? n + 1 : 1);
+  *end++ = 'e';
+  *end++ = exponent < 0 ? '-' : '+';
+  const unsigned magnitude = static_cast<unsigned>(exponent < 0 ? -exponent : exponent);
+  if (magnitude < 10) *end++ = '0';
+  return write_natural(end, magnitude);
+}
+
+// -- Memory. A value's block begins with its capacity and how many words lie between it and the slab it was cut from, if
+// it was; payload points behind that: to the bytes of a string, the cells of an array, or of an object, key and value in
+// turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by copying them.
+//
+// All smaller blocks of a parsed text are cut from slabs, which costs a few instructions and no bookkeeping. A slab lives as
+// long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a copy does not.
+
+inline constexpr std::size_t short_max = 14, linear_max = 64, no_position = ~std::size_t{0};
+// Of a string: nothing in it needs a backslash; it is not UTF-8 throughout.
+inline constexpr std::uint8_t json_plain = 0x10, json_broken = 0x20, short_length = 0x0F;
+
+inline char* memory_of(const json_cell& c) noexcept { return reinterpret_cast<char*>(static_cast<std::uintptr_t>(c.payload)); }
+inline json_cell* cells_of(const json_cell& c) noexcept { return reinterpret_cast<json_cell*>(memory_of(c)); }
+inline json& json_of(json_cell& c) noexcept { return *reinterpret_cast<json*>(&c); }
+inline std::size_t length_of(const json_cell& c) noexcept {  // bytes of a longer string; members
+  return static_cast<std::size_t>(c.length_low | (std::uint64_t{c.length_high} << 32));
+}
+inline void set_length(json_cell& c, std::size_t n) noexcept {
+  c.length_low = static_cast<std::uint32_t>(n);
+  c.length_high = static_cast<std::uint16_t>(std::uint64_t{n} >> 32);
+}
+inline std::size_t width_of(const json_cell& c) noexcept { return c.kind == object_kind ? 2 : 1; }  // cells a member
+inline std::size_t count_of(const json_cell& c) noexcept { return length_of(c) * width_of(c); }     // cells
+inline std::uint64_t word_at(const void* p) noexcept {
+  std::uint64_t word;
+  std::memcpy(&word, p, sizeof word);
+  return word;
+}
+inline std::size_t capacity_of(const json_cell& c) noexcept {
+  return c.payload ? static_cast<std::size_t>(word_at(memory_of(c) - 8) & 0xFFFFFFFFFFFF) : 0;
+}
+inline std::string_view text_of(const json_cell& c) noexcept {
+  if (c.kind != short_kind) return {memory_of(c), length_of(c)};
+  return {reinterpret_cast<const char*>(&c), static_cast<std::size_t>(c.info & short_length)};
+}
+inline const json& null_json() noexcept {
+  static constexpr json_cell null = {};
+  return reinterpret_cast<const json&>(null);
+}
+
+struct json_slab {
+  static constexpr std::size_t head = 16, size_max = 32768;
+  std::atomic<std::size_t> blocks;
+  void drop(std::size_t n) noexcept {
+    if (blocks.fetch_sub(n, std::memory_order_acq_rel) == n) ::operator delete(this);
+  }
+};
+
+inline char* begin_block(char* block, std::size_t capacity, std::size_t distance) noexcept {
+  const std::uint64_t head = capacity | (std::uint64_t{distance / 8} << 48);
+  std::memcpy(block, &head, sizeof head);
+  return block + 8;
+}
+
+class json_arena {
+ public:
+  explicit json_arena(std::size_t size) noexcept : size_(size < json_slab::size_max ? size & ~std::size_t{7} : json_slab::size_max) {}
+  json_arena(const json_arena&) = delete;
+  json_arena& operator=(const json_arena&) = delete;
+  ~json_arena() { retire(); }
+
+  char* allocate(std::size_t bytes, std::size_t capacity) {
+    const std::size_t whole = (bytes + 15) & ~std::size_t{7};
+    if (bytes > size_ / 8) return begin_block(static_cast<char*>(::operator new(bytes + 8)), capacity, 0);
+    if (static_cast<std::size_t>(end_ - at_) < whole) renew();
+    char* block = std::exchange(at_, at_ + whole);
+    ++used_;
+    return begin_block(block, capacity, static_cast<std::size_t>(block - reinterpret_cast<char*>(slab_)));
+  }
+
+ private:
+  static constexpr std::size_t reserved = ~std::size_t{0} / 2;  // keeps the slab while blocks are cut from it
+  void renew() {
+    retire();
+    slab_ = ::new (::operator new(size_)) json_slab{{reserved}};
+    at_ = reinterpret_cast<char*>(slab_) + json_slab::head;
+    end_ = reinterpret_cast<char*>(slab_) + size_;
+  }
+  void retire() noexcept {
+    if (slab_) slab_->drop(reserved - std::exchange(used_, 0));
+  }
+
+  std::size_t size_, used_ = 0;
+  json_slab* slab_ = nullptr;
+  char *at_ = nullptr, *end_ = nullptr;
+};
+
+// Gives blocks back, those of one slab together.
+class block_collector {
+ public:
+  block_collector() noexcept = default;
+  block_collector(const block_collector&) = delete;
+  block_collector& operator=(const block_collector&) = delete;
+  ~block_collector() { change(nullptr); }
+  void take(char* block, std::size_t distance) noexcept {  // distance: of the block's first 8 bytes, which may be changed
+    if (distance == 0) return ::operator delete(block - 8);
+    json_slab* slab = reinterpret_cast<json_slab*>(block - 8 - 8 * distance);
+    if (slab != slab_) change(slab);
+    ++blocks_;
+  }
+
+ private:
+  void change(json_slab* slab) noexcept {
+    if (slab_) slab_->drop(std::exchange(blocks_, 0));
+    slab_ = slab;
+  }
+  json_slab* slab_ = nullptr;
+  std::size_t blocks_ = 0;
+};
+
+inline std::size_t distance_of(const char* block) noexcept { return static_cast<std::size_t>(word_at(block - 8) >> 48); }
+
+inline char* allocate_block(json_arena* arena, std::size_t bytes, std::size_t capacity) {
+  if (arena) return arena->allocate(bytes, capacity);
+  return begin_block(static_cast<char*>(::operator new(bytes + 8)), capacity, 0);
+}
+
+// Goes down without a stack: the block of a child remembers, instead of its capacity, where in its parent it hung; and the
+// child's own cell, no longer needed, what there is to know about the parent.
+MEMORIA_FS_INLINE void destroy(json_cell& root) noexcept {
+  struct level {
+    char* block;
+    std::uint64_t rest;  // cells from `at` on; above them, from the 48th bit, the block's distance
+  };
+  static_assert(sizeof(level) <= sizeof(json_cell));
+  constexpr std::uint64_t one_distance = std::uint64_t{1} << 48;
+  block_collector garbage;
+  json_cell* at = &root;
+  for (level here = {nullptr, 1};;) {
+    while (here.rest % one_distance != 0) {
+      json_cell* const place = at++;
+      --here.rest;
+      if (place->kind < text_kind || !place->payload) continue;
+      char* block = memory_of(*place);
+      const std::size_t distance = distance_of(block), count = count_of(*place);
+      if (place->kind < array_kind || count == 0) {
+        garbage.take(block, distance);
+        continue;
+      }
+      std::memcpy(static_cast<void*>(place), &here, sizeof here);
+      std::memcpy(block - 8, &place, sizeof place);
+      here = {block, distance * one_distance + count};
+      at = reinterpret_cast<json_cell*>(block);
+    }
+    if (!here.block) return;
+    const level done = here;
+    std::memcpy(&at, done.block - 8, sizeof at);
+    std::memcpy(&here, at++, sizeof here);
+    garbage.take(done.block, static_cast<std::size_t>(done.rest / one_distance));
+  }
+}
+
+// Copying and looking up
+
+inline json_cell short_cell(std::string_view s, std::uint8_t flags) noexcept {
+  json_cell c = {0, 0, 0, static_cast<std::uint8_t>(flags | s.size()), short_kind};
+  if (!s.empty()) std::memcpy(&c, s.data(), s.size());
+  return c;
+}
+inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena* arena = nullptr, json_kind kind = text_kind) {
+  if (kind == text_kind && s.size() <= short_max) return short_cell(s, flags);
+  json_cell c = {0, 0, 0, flags, kind};
+  set_length(c, s.size());
+  char* block = allocate_block(arena, s.size(), 0);
+  std::memcpy(block, s.data(), s.size());
+  c.payload = reinterpret_cast<std::uintptr_t>(block);
+  return c;
+}
+// A key that is looked for: the bytes of a longer one are not its own.
+inline json_cell key_cell(std::string_view s) noexcept {
+  if (s.size() <= short_max) return short_cell(s, 0);
+  json_cell c = {reinterpret_cast<std::uintptr_t>(s.data()), 0, 0, 0, text_kind};
+  set_length(c, s.size());
+  return c;
+}
+inline bool same_short(const json_cell& a, const json_cell& b) noexcept {  // if either is short
+  constexpr json_cell flags = {0, 0, 0, 0xFF & ~short_length, 0};
+  return a.payload == b.payload && ((word_at(&a.length_low) ^ word_at(&b.length_low)) & ~word_at(&flags.length_low)) == 0;
+}
+inline bool same_text(const json_cell& a, const json_cell& b) noexcept {
+  if (a.kind == short_kind || b.kind == short_kind) return same_short(a, b);
+  return length_of(a) == length_of(b) && std::memcmp(memory_of(a), memory_of(b), length_of(a)) == 0;
+}
+
+// The index of a large object: two words of salt, then slots, each the position of a member, counted from 1, below bits of
+// its key's hash; at most every other slot is taken.
+inline bool is_indexed(const json_cell& c) noexcept { return c.kind == object_kind && capacity_of(c) > linear_max; }
+inline std::size_t slots_for(std::size_t capacity) noexcept { return std::size_t{2} << (64 - leading_zeros(capacity)); }
+inline std::size_t index_bytes(std::size_t capacity) noexcept { return 16 + slots_for(capacity) * sizeof(std::uint32_t); }
+inline char* index_of(const json_cell& c) noexcept { return memory_of(c) + capacity_of(c) * 2 * sizeof(json_cell); }
+
+// Nobody can aim at it who does not know the salt: both factors of every product are salted.
+inline std::uint64_t hash_text(std::string_view s, const std::uint64_t (&salt)[2]) noexcept {
+  std::uint64_t hash = salt[0] ^ s.size();
+  const auto mix = [&](std::uint64_t a, std::uint64_t b) {
+    const wide product = multiply(a ^ hash, b ^ salt[1]);
+    hash = product.high ^ product.low ^ salt[0];
+  };
+  const char* p = s.data();
+  std::size_t n = s.size();
+  for (; n > 16; n -= 16, p += 16) mix(word_at(p), word_at(p + 8));
+  if (n >= 8) {
+    mix(word_at(p), word_at(p + n - 8));
+  } else {
+    std::uint64_t last = 0;
+    for (std::size_t i = 0; i < n; ++i) last = last << 8 | static_cast<unsigned char>(p[i]);
+    mix(last, 0);
+  }
+  return hash;
+}
+
+inline std::uint64_t hash_key(const json_cell& object, const json_cell& key) noexcept {
+  const char* index = index_of(object);
+  const std::uint64_t salt[2] = {word_at(index), word_at(index + 8)};
+  return hash_text(text_of(key), salt);
+}
+inline std::uint32_t* slots_of(const json_cell& object) noexcept { return reinterpret_cast<std::uint32_t*>(index_of(object) + 16); }
+
+// The position of the member with this key, or else no_position, and the slot where it would be entered, as what.
+inline std::size_t probe(const json_cell& object, const json_cell& key, std::uint64_t hash, std::uint32_t*& slot, std::uint32_t& as) noexcept {
+  const std::uint64_t mask = slots_for(capacity_of(object)) - 1;
+  const std::uint32_t position_bits = static_cast<std::uint32_t>(mask);
+  as = static_cast<std::uint32_t>(hash >> 32) & ~position_bits;
+  for (std::uint64_t i = hash & mask;; i = (i + 1) & mask) {
+    slot = slots_of(object) + i;
+    const std::uint32_t found = *slot & position_bits;
+    if (found == 0) return no_position;
+    if ((*slot & ~position_bits) == as && same_text(cells_of(object)[2 * (found - 1)], key)) return found - 1;
+  }
+}
+
+inline std::size_t find_key(const json_cell& object, const json_cell& key) noexcept {
+  std::uint32_t *slot, as;
+  if (is_indexed(object)) return probe(object, key, hash_key(object, key), slot, as);
+  const json_cell* member = cells_of(object);
+  const std::size_t n = length_of(object);
+  for (std::size_t i = 0; i < n; ++i, member += 2) {
+    if (key.kind == short_kind ? same_short(*member, key) : same_text(*member, key)) return i;
+  }
+  return no_position;
+}
+
+// Enters the member at `position`; or else tells where its key is already.
+inline std::size_t enter(json_cell& object, std::size_t position, std::uint64_t hash) noexcept {
+  std::uint32_t *slot, as;
+  const std::size_t twin = probe(object, cells_of(object)[2 * position], hash, slot, as);
+  if (twin == no_position) *slot = as | static_cast<std::uint32_t>(position + 1);
+  return twin;
+}
+inline void enter_last(json_cell& object) noexcept {
+  if (is_indexed(object)) enter(object, length_of(object) - 1, hash_key(object, cells_of(object)[2 * length_of(object) - 2]));
+}
+
+inline void rebuild_index(json_cell& object) noexcept {
+  std::memset(index_of(object) + 16, 0, index_bytes(capacity_of(object)) - 16);
+  for (std::size_t i = 0; i < length_of(object); ++i) enter(object, i, hash_key(object, cells_of(object)[2 * i]));
+}
+
+// Gives an array or object that has no block one. Its length stays.
+inline void allocate_members(json_cell& c, std::size_t capacity, json_arena* arena = nullptr) {
+  c.payload = 0;
+  if (capacity == 0) return;
+  if (capacity > (~std::size_t{0} >> 7) || capacity >> 16 >> 15 != 0) capacity = ~std::size_t{0} >> 7;  // operator new says no
+  const std::size_t cells = capacity * width_of(c) * sizeof(json_cell);
+  const bool indexed = c.kind == object_kind && capacity > linear_max;
+  char* block = allocate_block(arena, cells + (indexed ? index_bytes(capacity) : 0), capacity);
+  c.payload = reinterpret_cast<std::uintptr_t>(block);
+  if (!indexed) return;
+  static const std::uint64_t secret = os::random_bits();
+  const wide mixed = multiply(secret ^ 0x9E3779B97F4A7C15u, reinterpret_cast<std::uintptr_t>(block) | 1);
+  const std::uint64_t salt[2] = {mixed.high ^ secret, mixed.low + secret};  // unknown to whoever chooses the keys
+  std::memcpy(block + cells, salt, sizeof salt);
+  std::memset(block + cells + 16, 0, index_bytes(capacity) - 16);
+}
+
+inline void grow_members(json_cell& c, std::size_t capacity) {
+  json_cell fresh = c;
+  allocate_members(fresh, capacity);
+  if (c.payload) {
+    std::memcpy(cells_of(fresh), cells_of(c), count_of(c) * sizeof(json_cell));
+    block_collector().take(memory_of(c), distance_of(memory_of(c)));
+  }
+  c = fresh;
+  if (is_indexed(c)) rebuild_index(c);
+}
+
+// Room for one more member at the end, where null stands.
+inline json_cell* append_member(json_cell& c) {
+  const std::size_t n = length_of(c), width = width_of(c);
+  if (n == capacity_of(c)) grow_members(c, n < 4 ? 4 : 2 * n);
+  json_cell* place = cells_of(c) + n * width;
+  for (std::size_t i = 0; i < width; ++i) place[i] = json_cell{};
+  set_length(c, n + 1);
+  return place;
+}
+
+inline void remove_member(json_cell& c, std::size_t position) noexcept {
+  const std::size_t width = width_of(c), rest = (length_of(c) - position - 1) * width;
+  json_cell* gone = cells_of(c) + position * width;
+  for (std::size_t i = 0; i < width; ++i) destroy(gone[i]);
+  std::memmove(gone, gone + width, rest * sizeof(json_cell));
+  set_length(c, length_of(c) - 1);
+  if (is_indexed(c)) rebuild_index(c);
+}
+
+// Copies a scalar, or the outside of an array or object, whose members become null. true: there are members to copy.
+inline bool copy_outside(const json_cell& from, json_cell& to) {
+  if (from.kind < text_kind) return to = from, false;
+  if (from.kind < array_kind) return to = text_cell(text_of(from), from.info, nullptr, static_cast<json_kind>(from.kind)), false;
+  json_cell made = {0, 0, 0, 0, from.kind};
+  const bool indexed = is_indexed(from);
+  allocate_members(made, indexed ? capacity_of(from) : length_of(from));
+  set_length(made, length_of(from));
+  if (made.payload) std::memset(static_cast<void*>(cells_of(made)), 0, count_of(made) * sizeof(json_cell));
+  if (indexed) std::memcpy(index_of(made), index_of(from), index_bytes(capacity_of(from)));
+  to = made;
+  return length_of(from) != 0;
+}
+
+inline void copy_cell(const json_cell& root, json_cell& copy) {
+  struct level {
+    const json_cell *from, *end;
+    json_cell* to;
+  };
+  if (!copy_outside(root, copy)) return;
+  std::vector<level> levels = {{cells_of(root), cells_of(root) + count_of(root), cells_of(copy)}};
+  while (!levels.empty()) {
+    level& l = levels.back();
+    if (l.from == l.end) {
+      levels.pop_back();
+      continue;
+    }
+    const json_cell& from = *l.from++;
+    json_cell& to = *l.to++;
+    if (copy_outside(from, to)) levels.push_back({cells_of(from), cells_of(from) + count_of(from), cells_of(to)});
+  }
+}
+
+// The integer that a number is: false if it is none, or not between these. Doubles count if their value is one.
+inline bool integer_of(const json_cell& c, std::int64_t& value) noexcept {
+  value = static_cast<std::int64_t>(c.payload);
+  if (c.kind != real_kind) return c.kind == integer_kind;
+  const double real = real_of(c.payload);
+  if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0)) return false;
+  value = static_cast<std::int64_t>(real);
+  return static_cast<double>(value) == real;
+}
+inline bool natural_of(const json_cell& c, std::uint64_t& value) noexcept {
+  value = c.payload;
+  if (c.kind != real_kind) return c.kind == natural_kind || (c.kind == integer_kind && c.payload < sign_bit);
+  const double real = real_of(c.payload);
+  if (!(real >= 0 && real < 18446744073709551616.0)) return false;
+  value = static_cast<std::uint64_t>(real);
+  return static_cast<double>(value) == real;
+}
+
+inline bool equal_scalars(const json_cell& a, const json_cell& b) noexcept {
+  if (a.kind == real_kind && b.kind == real_kind) return real_of(a.payload) == real_of(b.payload);
+  if (a.kind == real_kind || b.kind == real_kind) {
+    std::int64_t i, j;
+    std::uint64_t m, n;
+    return (integer_of(a, i) && integer_of(b, j) && i == j) || (natural_of(a, m) && natural_of(b, n) && m == n);
+  }
+  if (a.kind != b.kind) return false;
+  return a.kind < short_kind ? a.payload == b.payload : same_text(a, b);
+}
+
+inline bool equal_cells(const json_cell& left, const json_cell& right) {
+  struct level {
+    const json_cell *a, *end, *b, *object;
+  };
+  std::vector<level> levels;
+  for (const json_cell *a = &left, *b = &right;;) {
+    if (a->kind >= array_kind && a->kind == b->kind) {
+      if (length_of(*a) != length_of(*b)) return false;
+      levels.push_back({cells_of(*a), cells_of(*a) + count_of(*a), cells_of(*b), a->kind == object_kind ? b : nullptr});
+    } else if (!equal_scalars(*a, *b)) {
+      return false;
+    }
+    while (!levels.empty() && levels.back().a == levels.back().end) levels.pop_back();
+    if (levels.empty()) return true;
+    level& l = levels.back();
+    a = l.a++, b = l.b++;
+    if (!l.object) continue;
+    if (!same_text(*a, *b)) {
+      const std::size_t position = find_key(*l.object, *a);
+      if (position == no_position) return false;
+      b = cells_of(*l.object) + 2 * position;
+    }
+    a = l.a++, ++b, ++l.b;
+  }
+}
+
+// -- Strings of a text
+
+// Where a run of whole UTF-8 sequences beyond ASCII ends. Surrogates do not belong to UTF-8.
+inline const char* skip_utf8(const char* p, const char* end) noexcept {
+  const auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
+  while (p != end && byte(0) >= 0x80) {
+    if (byte(0) >= 0xE1 && byte(0) <= 0xEC && end - p >= 3) {  // most of the world's scripts
+      if ((byte(1) & 0xC0) != 0x80 || (byte(2) & 0xC0) != 0x80) return p;
+      p += 3;
+      continue;
+    }
+    const decoded d = decode_utf8({p, static_cast<std::size_t>(end - p)}, 0);
+    if (d.length == 0 || (d.code >= 0xD800 && d.code < 0xE000)) return p;
+    p += d.length;
+  }
+  return p;
+}
+
+// Bytes that a JSON string cannot show as they are; if `high`, also those beyond ASCII, and DEL, which Python escapes too.
+inline lanes::mask special_bytes(const lanes& v, bool high) noexcept {
+  const lanes::mask special = v.equal('"') | v.equal('\\') | v.below(0x20);
+  return high ? special | v.high() | v.equal('\x7F') : special;
+}
+
+// Skips what is neither such a byte nor beyond ASCII.
+inline const char* skip_plain(const char* p, const char* end) noexcept {
+  while (static_cast<std::size_t>(end - p) >= lanes::width) {
+    const lanes v = lanes::load(p);
+    const lanes::mask stop = special_bytes(v, false) | v.high();
+    if (stop != 0) return p + first_lane(stop);
+    p += lanes::width;
+  }
+  while (p != end && static_cast<unsigned char>(*p - 0x20) < 0x60 && *p != '"' && *p != '\\') ++p;
+  return p;
+}
+
+inline std::uint8_t flags_of(std::string_view s) noexcept {
+  std::uint8_t flags = json_plain;
+  const char *p = s.data(), *end = p + s.size();
+  while ((p = skip_plain(p, end)) != end) {
+    const char* next = skip_utf8(p, end);
+    if (next != p) {
+      p = next;
+    } else if (static_cast<unsigned char>(*p++) >= 0x80) {
+      return json_broken;
+    } else {
+      flags = 0;
+    }
+  }
+  return flags;
+}
+
+// -- Parsing: values are pushed on one stack of cells; an array or object lies there behind a marker until it is closed,
+// and then moves into a block of just its size.
+
+class json_parser {
+ public:
+  json_parser(std::string_view text, const json_parse_options& options) noexcept
+      : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {}
+  json_parser(const json_parser&) = delete;
+  json_parser& operator=(const json_parser&) = delete;
+  ~json_parser() {
+    while (top_ != base_) destroy(*--top_);
+    if (base_ != local_) ::operator delete(base_);
+  }
+  bool run(json_cell& result);
+  void describe(json_problem& problem) const;
+
+ private:
+  const char* document(const char* p);
+  const char* scalar(const char* p);
+  const char* word(const char* p, std::string_view name, const json_cell& value);
+  const char* number(const char* p);
+  const char* real(const char* start, const char* p, std::uint64_t digits, std::size_t count);
+  const char* string(const char* p);
+  const char* long_string(const char* start, const char* p);
+  const char* escaped_string(const char* start, const char* p);
+  const char* escape(const char* p, char*& out, std::uint8_t& flags);
+  const char* hexadecimal(const char* p, char32_t& code);
+  const char* skip_space(const char* p) const noexcept;
+  const char* take_digits(const char* p, std::uint64_t& value) const noexcept;
+  const char* fail(const char* at, const char* reason, errc code = errc::corrupt_json, bool tell_found = true) noexcept {
+    where_ = at, reason_ = reason, code_ = code, tell_found_ = tell_found;
+    return nullptr;
+  }
+
+  void push(const json_cell& c) {
+    if (top_ == limit_) grow_stack();
+    *top_++ = c;
+  }
+  void grow_stack();
+  bool open(bool object);
+  void close();
+  void merge_twins(json_cell* first) noexcept;
+  void close_large_object(json_cell& object, json_cell* first);
+  bool in_object() const noexcept { return base_[open_].info != 0; }
+
+  std::string_view text_;
+  json_parse_options options_;
+  bool python_;
+  json_arena arena_;
+  std::string copy_, unescaped_;
+  const char *begin_ = nullptr, *end_ = nullptr;
+  json_cell *base_ = local_, *top_ = local_, *limit_ = local_ + sizeof local_ / sizeof *local_;
+  std::size_t open_ = 0, depth_ = 0;  // the marker of the innermost open array or object
+  const char *where_ = nullptr, *reason_ = nullptr;
+  errc code_ = errc::corrupt_json;
+  bool tell_found_ = true;
+  json_cell local_[128];
+};
+
+// The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for the
+// end: a closing bracket, which most texts end in, or else the zero behind a copy.
+inline bool json_parser::run(json_cell& result) {
+  std::size_t size = text_.size();
+  while (size != 0 && (text_[size - 1] == ' ' || text_[size - 1] == '\n' || text_[size - 1] == '\r' || text_[size - 1] == '\t')) --size;
+  begin_ = text_.data();
+  if (size == 0 || (text_[size - 1] != '}' && text_[size - 1] != ']')) {
+    copy_.assign(text_.data(), size);
+    begin_ = copy_.data();
+  }
+  end_ = begin_ + size;
+  const bool mark = python_ && size >= 3 && text_.substr(0, 3) == "\xEF\xBB\xBF";
+  const char* p = document(begin_ + (mark ? 3 : 0));
+  if (p && p != end_) p = fail(p, "expected the end of the text");
+  if (p) result = *--top_;
+  return p;
+}
+
+inline const char* json_parser::document(const char* p) {
+value:
+  p = skip_space(p);
+  if (*p == '{') {
+    if (!open(true)) return fail(p, "nested too deeply", errc::json_limit, false);
+    p = skip_space(p + 1);
+    if (*p != '}') goto key;
+  } else if (*p == '[') {
+    if (!open(false)) return fail(p, "nested too deeply", errc::json_limit, false);
+    p = skip_space(p + 1);
+    if (*p != ']') goto value;
+  } else {
+    p = scalar(p);
+    if (!p) return nullptr;
+    goto after;
+  }
+close:
+  close();
+  ++p;
+after:
+  if (depth_ == 0) return p;
+  if (p != end_) p = skip_space(p);
+  if (p == end_ || (*p != ',' && *p != (in_object() ? '}' : ']'))) {
+    return fail(p, in_object() ? "expected ',' or '}' after a member" : "expected ',' or ']' after a value");
+  }
+  if (*p != ',') goto close;
+  p = skip_space(p + 1);
+  if (!in_object()) goto value;
+key:
+  if (*p != '"') return fail(p, "expected a key in quotes");
+  p = string(p + 1);
+  if (!p) return nullptr;
+  p = skip_space(p);
+  if (*p != ':') return fail(p, "expected ':' after a key");
+  ++p;
+  goto value;
+}
+
+inline const char* json_parser::skip_space(const char* p) const noexcept {
+  if (static_cast<unsigned char>(*p) > ' ') return p;
+  if (*p == ' ' && static_cast<unsigned char>(p[1]) > ' ') return p + 1;
+  while (static_cast<std::size_t>(end_ - p) >= lanes::width) {
+    const lanes v = lanes::load(p);
+    const lanes::mask other = lanes::all ^ (v.equal(' ') | v.equal('\n') | v.equal('\r') | v.equal('\t'));
+    if (other != 0) return p + first_lane(other);
+    p += lanes::width;
+  }
+  while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') ++p;
+  return p;
+}
+
+inline void json_parser::grow_stack() {
+  const std::size_t used = static_cast<std::size_t>(top_ - base_);
+  json_cell* fresh = static_cast<json_cell*>(::operator new(2 * used * sizeof(json_cell)));
+  std::memcpy(fresh, base_, used * sizeof(json_cell));
+  if (base_ != local_) ::operator delete(base_);
+  base_ = fresh, top_ = fresh + used, limit_ = fresh + 2 * used;
+}
+
+inline bool json_parser::open(bool object) {
+  if (depth_ == options_.max_depth) return false;
+  ++depth_;
+  push({open_, 0, 0, object, null_kind});
+  open_ = static_cast<std::size_t>(top_ - base_) - 1;
+  return true;
+}
+
+inline void json_parser::close() {
+  json_cell* first = base_ + open_ + 1;
+  json_cell made = {0, 0, 0, 0, in_object() ? object_kind : array_kind};
+  if (in_object() && static_cast<std::size_t>(top_ - first) > 2 * linear_max) {
+    close_large_object(made, first);
+  } else {
+    if (in_object()) merge_twins(first);
+    const std::size_t cells = static_cast<std::size_t>(top_ - first), members = cells / width_of(made);
+    allocate_members(made, members, &arena_);
+    set_length(made, members);
+    if (cells != 0) std::memcpy(cells_of(made), first, cells * sizeof(json_cell));
+  }
+  open_ = static_cast<std::size_t>(first[-1].payload);
+  --depth_;
+  first[-1] = made;
+  top_ = first;
+}
+
+// The last of several equal keys wins, in the place of the first. A filter finds nearly all keys new at a glance.
+inline void json_parser::merge_twins(json_cell* first) noexcept {
+  std::uint64_t filter[8] = {};
+  json_cell* kept = first;
+  for (json_cell* member = first; member != top_; member += 2) {
+    const char* bytes = member->kind == text_kind ? memory_of(*member) : reinterpret_cast<const char*>(member);
+    const std::uint64_t mixed = word_at(bytes) ^ word_at(bytes + (member->kind == text_kind ? length_of(*member) - 8 : 6)) << 5;
+    const std::uint64_t hash = (mixed * 0x9E3779B97F4A7C15u) >> 55, bit = std::uint64_t{1} << (hash % 64);
+    json_cell* twin = kept;
+    if (filter[hash / 64] & bit) {
+      for (twin = first; twin != kept && !same_text(*twin, *member);) twin += 2;
+    }
+    filter[hash / 64] |= bit;
+    if (twin == kept) {
+      if (kept != member) std::memcpy(kept, member, 2 * sizeof(json_cell));
+      kept += 2;
+    } else {
+      destroy(member[0]);
+      destroy(twin[1]);
+      twin[1] = member[1];
+    }
+  }
+  top_ = kept;
+}
+
+inline void json_parser::close_large_object(json_cell& object, json_cell* first) {
+  const std::size_t n = static_cast<std::size_t>(top_ - first) / 2, far = 16;
+  allocate_members(object, n, &arena_);
+  json_cell* kept = cells_of(object);
+  std::uint64_t ahead[far];  // hashes of the next members, whose slots come from far memory meanwhile
+  const auto look_ahead = [&](std::size_t i) {
+    if (i >= n) return;
+    ahead[i % far] = hash_key(object, first[2 * i]);
+    prefetch(slots_of(object) + (ahead[i % far] & (slots_for(n) - 1)));
+  };
+  for (std::size_t i = 0; i < far; ++i) look_ahead(i);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t length = length_of(object);
+    const std::uint64_t hash = ahead[i % far];
+    look_ahead(i + far);
+    std::memcpy(kept + 2 * length, first + 2 * i, 2 * sizeof(json_cell));
+    const std::size_t twin = enter(object, length, hash);
+    if (twin == no_position) {
+      set_length(object, length + 1);
+    } else {
+      destroy(first[2 * i]);
+      destroy(kept[2 * twin + 1]);
+      kept[2 * twin + 1] = first[2 * i + 1];
+    }
+  }
+}
+
+inline const char* json_parser::scalar(const char* p) {
+  if (*p == '"') return string(p + 1);
+  switch (*p) {
+    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': return number(p);
+    case 't': return word(p, "true", {1, 0, 0, 0, boolean_kind});
+    case 'f': return word(p, "false", {0, 0, 0, 0, boolean_kind});
+    case 'n': return word(p, "null", {0, 0, 0, 0, null_kind});
+    case 'N': if (python_) return word(p, "NaN", {infinity_bits | (implicit_bit >> 1), 0, 0, 0, real_kind}); break;
+    case 'I': if (python_) return word(p, "Infinity", {infinity_bits, 0, 0, 0, real_kind}); break;
+    default: break;
+  }
+  return fail(p, "expected a value");
+}
+
+inline const char* json_parser::word(const char* p, std::string_view name, const json_cell& value) {
+  if (static_cast<std::size_t>(end_ - p) < name.size() || std::memcmp(p, name.data(), name.size()) != 0) {
+    return fail(p, "expected a value");
+  }
+  push(value);
+  return p + name.size();
+}
+
+inline bool is_digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
+
+inline const char* json_parser::take_digits(const char* p, std::uint64_t& value) const noexcept {
+  while (end_ - p >= 8) {
+    const std::uint64_t x = load_first_lowest(p) ^ ascii_zeros;
+    const std::uint64_t other = ((x + 0x7676767676767676u) | x) & 0x8080808080808080u;  // right up to the first
+    if (other != 0) {
+      const unsigned n = trailing_zeros(other) / 8;
+      value = value * decimal_powers.ten[n] + join_digits(x << (56 - 8 * n) << 8);
+      return p + n;
+    }
+    value = value * decimal_powers.ten[8] + join_digits(x);
+    p += 8;
+  }
+  for (; is_digit(*p); ++p) value = value * 10 + static_cast<unsigned>(*p - '0');
+  return p;
+}
+
+inline const char* json_parser::number(const char* p) {
+  const char* start = p;
+  const bool negative = *p == '-';
+  if (negative && !is_digit(*++p)) {
+    if (*p != 'I' || !python_) return fail(p, "expected a digit");
+    return word(p, "Infinity", {infinity_bits | sign_bit, 0, 0, 0, real_kind});
+  }
+  const char* first = p;
+  std::uint64_t digits = 0;
+  p = take_digits(p, digits);
+  const std::size_t count = static_cast<std::size_t>(p - first);
+  if (*first == '0' && count > 1) return fail(first + 1, "a number does not start with 0, unless 0 is all before the point");
+  if (*p == '.' || (*p | 0x20) == 'e') return real(start, p, digits, count);
+  const bool fits = count < 20 || (count == 20 && *first == '1' && digits >= 10'000'000'000'000'000'000u);
+  if (fits && (!negative || digits <= sign_bit)) {
+    push({negative ? 0 - digits : digits, 0, 0, 0, negative || digits < sign_bit ? integer_kind : natural_kind});
+  } else {
+    push({});
+    top_[-1] = text_cell({start, static_cast<std::size_t>(p - start)}, 0, &arena_, big_kind);
+  }
+  return p;
+}
+
+inline const char* json_parser::real(const char* start, const char* p, std::uint64_t digits, std::size_t count) {
+  std::ptrdiff_t exponent = 0;
+  if (*p == '.') {
+    const char* fraction = p + 1;
+    p = take_digits(fraction, digits);
+    if (p == fraction) return fail(p, "expected a digit after the point");
+    exponent = fraction - p;
+    count += static_cast<std::size_t>(p - fraction);
+  }
+  if ((*p | 0x20) == 'e') {
+    const bool negative = *++p == '-';
+    if (negative || *p == '+') ++p;
+    if (!is_digit(*p)) return fail(p, "expected a digit in the exponent");
+    std::ptrdiff_t written = 0;
+    for (; is_digit(*p); ++p) {
+      if (written < 100'000) written = written * 10 + (*p - '0');
+    }
+    exponent += negative ? -written : written;
+  }
+  std::uint64_t bits = *start == '-' ? sign_bit : 0;
+  if (digits != 0 || count > 19) {
+    const approximation near = count > 19 ? approximation{0, false, true} : approximate(digits, static_cast<int>(exponent));
+    const double exact = near.unsure ? exact_real({start, static_cast<std::size_t>(p - start)}) : 0;
+    bits = near.unsure ? word_at(&exact) : bits + near.rounded();
+    if (!python_ && bits << 1 == infinity_bits << 1) return fail(start, "number is too large for a double", errc::json_type, false);
+  }
+  push({bits, 0, 0, 0, real_kind});
+  return p;
+}
+
+inline const char* json_parser::string(const char* p) {
+  if (end_ - p < 16) return long_string(p, p);
+  std::size_t n = 0;
+  for (lanes::mask stop = 0; stop == 0 && n < 16; n += stop == 0 ? lanes::width : first_lane(stop)) {
+    const lanes v = lanes::load(p + n);
+    stop = special_bytes(v, false) | v.high();
+  }
+  if (n > short_max || p[n] != '"') return long_string(p, p + n);
+  if (top_ == limit_) grow_stack();
+  const std::uint64_t one = 1, first = n < 8 ? (one << (8 * n)) - 1 : ~std::uint64_t{0};
+  const std::uint64_t second = n > 8 ? (one << (8 * n - 64)) - 1 : 0;
+  char* cell = reinterpret_cast<char*>(top_++);
+  store_first_lowest(cell, load_first_lowest(p) & first);
+  store_first_lowest(cell + 8, (load_first_lowest(p + 8) & second) | (json_plain | n) << 48 | std::uint64_t{short_kind} << 56);
+  return p + n + 1;
+}
+
+// Up to p nothing is in the way.
+inline const char* json_parser::long_string(const char* start, const char* p) {
+  for (;;) {
+    p = skip_plain(p, end_);
+    if (p == end_) return fail(p, "expected '\"' to close a string");
+    if (*p == '"') break;
+    if (*p == '\\') return escaped_string(start, p);
+    if (static_cast<unsigned char>(*p) < 0x20) return fail(p, "expected an escape sequence for a control character");
+    const char* next = skip_utf8(p, end_);
+    if (next == p) return fail(p, "string is not valid UTF-8");
+    p = next;
+  }
+  push({});
+  top_[-1] = text_cell({start, static_cast<std::size_t>(p - start)}, json_plain, &arena_);
+  return p + 1;
+}
+
+inline const char* json_parser::escaped_string(const char* start, const char* p) {
+  std::size_t used = static_cast<std::size_t>(p - start);
+  if (unescaped_.size() < used + 64) unescaped_.resize(2 * used + 64);
+  if (used != 0) std::memcpy(&unescaped_[0], start, used);
+  std::uint8_t flags = json_plain;
+  char* out = &unescaped_[used];
+  for (;;) {
+    if (unescaped_.data() + unescaped_.size() - out < 32) {
+      used = static_cast<std::size_t>(out - unescaped_.data());
+      unescaped_.resize(2 * unescaped_.size());
+      out = &unescaped_[used];
+    }
+    if (static_cast<std::size_t>(end_ - p) >= lanes::width) {
+      const lanes v = lanes::load(p);
+      v.store(out);
+      const lanes::mask stop = special_bytes(v, false) | v.high();
+      const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
+      p += n, out += n;
+      if (stop == 0) continue;
+    }
+    if (p == end_) return fail(p, "expected '\"' to close a string");
+    if (*p == '"') break;
+    if (*p == '\\') {
+      p = escape(p, out, flags);
+      if (!p) return nullptr;
+    } else if (static_cast<unsigned char>(*p) < 0x20) {
+      return fail(p, "expected an escape sequence for a control character");
+    } else if (static_cast<unsigned char>(*p) < 0x80) {
+      *out++ = *p++;
+    } else {
+      const char* next = skip_utf8(p, end_ - p < 16 ? end_ : p + 16);
+      if (next == p) return fail(p, "string is not valid UTF-8");
+      std::memcpy(out, p, static_cast<std::size_t>(next - p));
+      out += next - p, p = next;
+    }
+  }
+  push({});
+  top_[-1] = text_cell({unescaped_.data(), static_cast<std::size_t>(out - unescaped_.data())}, flags, &arena_);
+  return p + 1;
+}
+
+struct hexadecimal_digits {
+  unsigned char value[256] = {};
+  constexpr hexadecimal_digits() {
+    for (auto& v : value) v = 0xFF;
+    for (unsigned char i = 0; i < 10; ++i) value['0' + i] = i;
+    for (unsigned char i = 10; i < 16; ++i) value['A' + i - 10] = value['a' + i - 10] = i;
+  }
+};
+inline constexpr hexadecimal_digits hexadecimal_value;
+
+inline const char* json_parser::hexadecimal(const char* p, char32_t& code) {
+  code = 0;
+  for (int i = 0; i < 4; ++i, ++p) {
+    const unsigned digit = p != end_ ? hexadecimal_value.value[static_cast<unsigned char>(*p)] : 0xFF;
+    if (digit == 0xFF) return fail(p, "expected four hexadecimal digits after \\u");
+    code = code << 4 | digit;
+  }
+  return p;
+}
+
+inline char* write_utf8(char* out, char32_t c) noexcept {
+  const auto put = [&](char32_t byte) { *out++ = static_cast<char>(static_cast<unsigned char>(byte)); };
+  if (c < 0x80) return put(c), out;
+  if (c < 0x800) return put(0xC0 | (c >> 6)), put(0x80 | (c & 0x3F)), out;
+  if (c < 0x10000) return put(0xE0 | (c >> 12)), put(0x80 | ((c >> 6) & 0x3F)), put(0x80 | (c & 0x3F)), out;
+  return put(0xF0 | (c >> 18)), put(0x80 | ((c >> 12) & 0x3F)), put(0x80 | ((c >> 6) & 0x3F)), put(0x80 | (c & 0x3F)), out;
+}
+
+// p is at the backslash.
+inline const char* json_parser::escape(const char* p, char*& out, std::uint8_t& flags) {
+  const char *const at = p++, *const names = "\"\\/bfnrt", *const name = std::strchr(names, p == end_ ? '?' : *p);
+  if (name && *name != '\0') {
+    *out++ = "\"\\/\b\f\n\r\t"[name - names];
+    if (*name != '/') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+    return p + 1;
+  }
+  if (p == end_ || *p != 'u') return fail(p, "expected one of \"\\/bfnrtu after a backslash");
+  char32_t code, low = 0;
+  p = hexadecimal(p + 1, code);
+  if (!p) return nullptr;
+  if (code < 0x20 || code == '"' || code == '\\') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+  if (code >= 0xD800 && code < 0xE000) {
+    const char* next = p;
+    if (code < 0xDC00 && end_ - p >= 2 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
+    if (!next) return nullptr;
+    if (low >= 0xDC00 && low < 0xE000) {
+      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+      p = next;
+    } else if (python_) {
+      flags = json_broken;
+    } else {
+      return fail(at, "unpaired surrogate: no such character", errc::corrupt_json, false);
+    }
+  }
+  out = write_utf8(out, code);
+  return p;
+}
+
+inline void json_parser::describe(json_problem& problem) const {
+  problem = {};
+  problem.code = make_error_code(code_);
+  problem.offset = static_cast<std::size_t>(where_ - begin_);
+  problem.reason = reason_;
+  if (tell_found_) {
+    const unsigned char c = where_ == end_ ? 0 : static_cast<unsigned char>(*where_);
+    const char found[] = {'\'', static_cast<char>(c), '\'', '\0'};
+    const char byte[] = {"0123456789ABCDEF"[c >> 4], "0123456789ABCDEF"[c & 15], '\0'};
+    const bool shown = c > 0x20 && c < 0x7F;
+    problem.reason.append(", found ").append(where_ == end_ ? "the end of the text" : shown ? found : "byte 0x");
+    if (where_ != end_ && !shown) problem.reason += byte;
+  }
+  std::size_t line_start = 0;
+  problem.line = 1;
+  for (std::size_t i = 0; i < problem.offset; ++i) {
+    if (text_[i] == '\n') ++problem.line, line_start = i + 1;
+  }
+  problem.column = problem.offset - line_start + 1;
+  const auto continues = [&](std::size_t i) { return (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80; };
+  std::size_t from = problem.column > 30 ? problem.offset - 30 : line_start;
+  while (from < problem.offset && continues(from)) ++from;
+  std::size_t to = from;
+  while (to < text_.size() && to - from < 60 && text_[to] != '\n') ++to;
+  while (to > from && to < text_.size() && continues(to)) --to;
+  for (std::size_t i = from; i < to;) {
+    const decoded d = decode_utf8(text_.substr(0, to), i);
+    const bool shown = d.length != 0 && d.code >= 0x20 && d.code != 0x7F && (d.code < 0xD800 || d.code >= 0xE000);
+    problem.excerpt.append(shown ? text_.substr(i, d.length) : "?");
+    i += d.length == 0 ? 1 : d.length;
+  }
+}
+
+// -- Writing: into a buffer on the stack, which is emptied into the result. Functions take the place to write at and return
+// the place behind what they wrote, or nullptr, with why() to tell; the place stays in a register that way.
+
+class json_writer {
+ public:
+  explicit json_writer(const json_dump_options& options) noexcept
+      : options_(options), step_(options.indent > 0 ? static_cast<std::size_t>(options.indent) : 0) {}
+  json_writer(const json_writer&) = delete;
+  json_writer& operator=(const json_writer&) = delete;
+
+  bool write(const json_cell& root);
+  const char* why() const noexcept { return why_; }
+  std::string take() noexcept { return std::move(out_); }
+
+ private:
+  struct level {
+    const json_cell *at, *end;
+    std::size_t count;
+    bool object;
+  };
+  static constexpr std::size_t reserve = 128;  // room for the next token, unless it is long
+
+  char* room(char* p) { return static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < reserve ? flush(p) : p; }
+  char* flush(char* p) {
+    out_.append(buffer_, static_cast<std::size_t>(p - buffer_));
+    return buffer_;
+  }
+  void foresee(const level& innermost, std::size_t written);
+  char* raw(char* p, std::string_view s);
+  char* new_line(char* p, std::size_t spaces);
+  char* scalar(char* p, const json_cell& c);
+  char* special_real(char* p, std::uint64_t bits);
+  char* string(char* p, const json_cell& c);
+  char* escaped_string(char* p, std::string_view s, bool high);
+  char* escape(char* p, std::string_view s, std::size_t& at);
+  static char* unicode_escape(char* p, char32_t code) noexcept;
+
+  json_dump_options options_;
+  std::size_t step_;
+  const char* why_ = nullptr;
+  std::vector<level> levels_;
+  std::string out_;
+  char buffer_[8192];
+};
+
+inline bool json_writer::write(const json_cell& root) {
+  const bool pretty = options_.indent >= 0;
+  std::size_t spaces = 0;
+  level here = {&root, &root + 1, 1, false};
+  bool first = true;
+  char* p = buffer_;
+  for (;;) {
+    if (static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < reserve) {
+      foresee(here, static_cast<std::size_t>(p - buffer_));
+      p = flush(p);
+    }
+    if (here.at == here.end) {
+      if (levels_.empty()) return flush(p) != nullptr;
+      const char bracket = here.object ? '}' : ']';
+      here = levels_.back();
+      levels_.pop_back();
+      spaces -= step_;
+      if (pretty) p = new_line(p, spaces);
+      *p++ = bracket;
+      first = false;
+      continue;
+    }
+    if (!levels_.empty()) {
+      *p = ',';
+      p += first ? 0 : 1;
+      if (pretty) p = new_line(p, spaces);
+    }
+    first = false;
+    if (here.object) {
+      p = string(p, *here.at++);
+      if (!p) return false;
+      std::memcpy(p, ": ", 2);
+      p += pretty ? 2 : 1;
+    }
+    const json_cell& value = *here.at++;
+    if (value.kind < array_kind) {
+      p = scalar(p, value);
+      if (!p) return false;
+      continue;
+    }
+    const bool object = value.kind == object_kind;
+    *p++ = object ? '{' : '[';
+    if (length_of(value) == 0) {
+      *p++ = object ? '}' : ']';
+      continue;
+    }
+    levels_.push_back(here);
+    here = {cells_of(value), cells_of(value) + count_of(value), count_of(value), object};
+    spaces += step_;
+    first = true;
+  }
+}
+
+// A result that outgrows its memory gets as much as it will need, if the rest of the tree is like what was written.
+inline void json_writer::foresee(const level& innermost, std::size_t written) {
+  const std::size_t size = out_.size() + written;
+  if (size <= out_.capacity()) return;
+  double done = 0;  // of each value the part that is written
+  const auto include = [&](const level& l) { done = 1 - (static_cast<double>(l.end - l.at) + 1 - done) / static_cast<double>(l.count); };
+  include(innermost);
+  for (std::size_t i = levels_.size(); i-- > 1;) include(levels_[i]);
+  const double wanted = 1.05 * static_cast<double>(size) / (done > 0.01 ? done : 0.01);
+  const std::size_t least = size + size / 2, likely = static_cast<std::size_t>(wanted);
+  out_.reserve(least > likely ? least : likely);
+}
+
+inline char* json_writer::raw(char* p, std::string_view s) {
+  if (static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < s.size() + reserve) {
+    p = flush(p);
+    if (s.size() + reserve > sizeof buffer_) {
+      out_.append(s);
+      return p;
+    }
+  }
+  std::memcpy(p, s.data(), s.size());
+  return p + s.size();
+}
+
+inline char* json_writer::new_line(char* p, std::size_t spaces) {
+  *p++ = '\n';
+  std::memset(p, ' ', 32);
+  for (; spaces > 32; spaces -= 32) {
+    p = room(p + 32);
+    std::memset(p, ' ', 32);
+  }
+  return p + spaces;
+}
+
+inline char* json_writer::scalar(char* p, const json_cell& c) {
+  switch (c.kind) {
+    case null_kind: return static_cast<char*>(std::memcpy(p, "null", 4)) + 4;
+    case boolean_kind: return static_cast<char*>(std::memcpy(p, c.payload ? "true" : "false", 5)) + (c.payload ? 4 : 5);
+    case integer_kind: return write_integer(p, static_cast<std::int64_t>(c.payload));
+    case natural_kind: return write_natural(p, c.payload);
+    case real_kind: return (c.payload & infinity_bits) != infinity_bits ? write_real(p, c.payload) : special_real(p, c.payload);
+    case big_kind: return room(raw(p, text_of(c)));
+    default: return string(p, c);
+  }
+}
+
+inline char* json_writer::special_real(char* p, std::uint64_t bits) {
+  if (options_.dialect == json_dialect::strict) return why_ = "JSON has no NaN and no infinity", nullptr;
+  return raw(p, bits << 1 != infinity_bits << 1 ? "NaN" : bits >> 63 ? "-Infinity" : "Infinity");
+}
+
+inline char* json_writer::string(char* p, const json_cell& c) {
+  *p++ = '"';
+  if ((c.info & json_plain) == 0 || options_.ensure_ascii) {
+    p = escaped_string(p, text_of(c), options_.ensure_ascii || (c.info & json_broken) != 0);
+    if (!p) return nullptr;
+  } else if (c.kind == short_kind) {
+    std::memcpy(p, &c, sizeof c);
+    p += c.info & short_length;
+  } else {
+    p = room(raw(p, text_of(c)));
+  }
+  *p++ = '"';
+  return p;
+}
+
+inline char* json_writer::escaped_string(char* p, std::string_view s, bool high) {
+  for (std::size_t at = 0; at != s.size();) {
+    p = room(p);
+    if (s.size() - at >= lanes::width) {
+      const lanes v = lanes::load(s.data() + at);
+      v.store(p);
+      const lanes::mask stop = special_bytes(v, high);
+      const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
+      p += n, at += n;
+      if (stop == 0) continue;
+    }
+    const unsigned char c = static_cast<unsigned char>(s[at]);
+    if (c < 0x20 || c == '"' || c == '\\' || (high && c >= 0x7F)) {
+      p = escape(p, s, at);
+      if (!p) return nullptr;
+    } else {
+      *p++ = s[at++];
+    }
+  }
+  return room(p);
+}
+
+inline char* json_writer::unicode_escape(char* p, char32_t code) noexcept {
+  std::memcpy(p, "\\u", 2);
+  for (int i = 0; i < 4; ++i) p[2 + i] = "0123456789abcdef"[(code >> (12 - 4 * i)) & 15];
+  return p + 6;
+}
+
+inline char* json_writer::escape(char* p, std::string_view s, std::size_t& at) {
+  const char *const from = "\"\\\b\f\n\r\t", *const found = std::strchr(from, s[at]);
+  if (found && s[at] != '\0') {
+    *p++ = '\\';
+    *p++ = "\"\\bfnrt"[found - from];
+    ++at;
+    return p;
+  }
+  const decoded d = decode_utf8(s, at);
+  if (d.length == 0) return why_ = "a string is not UTF-8", nullptr;
+  at += d.length;
+  if (d.code >= 0x10000 && options_.ensure_ascii) return unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
+  if (d.code < 0x20 || options_.ensure_ascii || (d.code >= 0xD800 && d.code < 0xE000)) return unicode_escape(p, d.code);
+  return write_utf8(p, d.code);
+}
+
+// "/a~1b/0" one token at a time.
+class pointer_tokens {
+ public:
+  explicit pointer_tokens(std::string_view pointer) noexcept : rest_(pointer) {}
+  bool done() const noexcept { return rest_.empty(); }
+  bool next(std::string& token) {  // false: not a JSON Pointer
+    if (rest_[0] != '/') return false;
+    token.clear();
+    std::size_t i = 1;
+    for (; i < rest_.size() && rest_[i] != '/'; ++i) {
+      if (rest_[i] != '~') {
+        token += rest_[i];
+      } else if (++i < rest_.size() && (rest_[i] == '0' || rest_[i] == '1')) {
+        token += rest_[i] == '0' ? '~' : '/';
+      } else {
+        return false;
+      }
+    }
+    rest_.remove_prefix(i);
+    return true;
+  }
+
+ private:
+  std::string_view rest_;
+};
+
+// An array index as RFC 6901 writes it; no_position for anything else.
+inline std::size_t pointer_index(std::string_view token) noexcept {
+  if (token.empty() || token.size() > 15 || (token[0] == '0' && token.size() > 1)) return no_position;
+  std::uint64_t index = 0;
+  for (const char c : token) {
+    if (!is_digit(c)) return no_position;
+    index = index * 10 + static_cast<unsigned>(c - '0');
+  }
+  return index < no_position ? static_cast<std::size_t>(index) : no_position;
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+[[noreturn]] inline void throw_json(errc code, std::string reason) {
+  json_problem problem;
+  problem.code = make_error_code(code);
+  problem.reason = std::move(reason);
+  throw json_error(std::move(problem));
+}
+#endif
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::string json_problem::message(std::string_view file) const {
+  std::string text(file);
+  if (!file.empty()) text += ':';
+  if (line != 0) text += std::to_string(line) + ":" + std::to_string(column) + ":";
+  if (!text.empty()) text += ' ';
+  return text += reason;
+}
+
+MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
+  std::string what = problem.message();
+  text_ = std::make_shared<const texts>(texts{std::move(problem), std::move(what)});
+}
+
+MEMORIA_FS_INLINE json::json(std::string_view text) : cell_(detail::text_cell(text, detail::flags_of(text))) {}
+
+MEMORIA_FS_INLINE json::json(const json& other) : cell_{} { detail::copy_cell(other.cell_, cell_); }
+
+MEMORIA_FS_INLINE json json::array() {
+  json j;
+  j.cell_.kind = detail::array_kind;
+  return j;
+}
+
+MEMORIA_FS_INLINE json json::array(std::initializer_list<detail::json_element> values) {
+  json j = array();
+  j.reserve(values.size());
+  for (const detail::json_element& element : values) j.push_back(std::move(element.value));
+  return j;
+}
+
+MEMORIA_FS_INLINE json json::object() {
+  json j;
+  j.cell_.kind = detail::object_kind;
+  return j;
+}
+
+MEMORIA_FS_INLINE json json::object(std::initializer_list<detail::json_member> members) {
+  json j = object();
+  j.reserve(members.size());
+  for (const detail::json_member& member : members) j[member.key] = std::move(member.value);
+  return j;
+}
+
+MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options, json_problem& problem) {
+  detail::json_parser parser(text, options);
+  json result;
+  problem = {};
+  if (!parser.run(result.cell_)) parser.describe(problem);
+  return result;
+}
+
+MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options, std::error_code& ec) {
+  json_problem problem;
+  json result = parse(text, options, problem);
+  ec = problem.code;
+  return result;
+}
+
+MEMORIA_FS_INLINE bool json::accept(std::string_view text, const json_parse_options& options) {
+  json unused;
+  return detail::json_parser(text, options).run(unused.cell_);
+}
+
+MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options, std::error_code& ec) const {
+  detail::json_writer writer(options);
+  const bool written = writer.write(cell_);
+  ec = written ? std::error_code() : make_error_code(errc::json_type);
+  return written ? writer.take() : std::string();
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options) {
+  json_problem problem;
+  json result = parse(text, options, problem);
+  if (problem) throw json_error(std::move(problem));
+  return result;
+}
+
+MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options) const {
+  detail::json_writer writer(options);
+  if (!writer.write(cell_)) detail::throw_json(errc::json_type, writer.why());
+  return writer.take();
+}
+
+MEMORIA_FS_INLINE void json::throw_not(const char* wanted) const {
+  const bool short_one = is_number() || is_null() || is_boolean();
+  const std::string found = short_one ? dump({-1, false, json_dialect::python}) : std::string(is_string() ? "a " : "an ") + type_name();
+  detail::throw_json(errc::json_type, std::string("expected ") + wanted + ", found " + found);
+}
+#endif
+
+MEMORIA_FS_INLINE json::value_t json::type() const noexcept {
+  switch (kind()) {
+    case detail::null_kind: return value_t::null;
+    case detail::boolean_kind: return value_t::boolean;
+    case detail::real_kind: return value_t::number_float;
+    case detail::short_kind:
+    case detail::text_kind: return value_t::string;
+    case detail::array_kind: return value_t::array;
+    case detail::object_kind: return value_t::object;
+    default: return value_t::number_integer;
+  }
+}
+
+MEMORIA_FS_INLINE const char* json::type_name() const noexcept {
+  const char* const names[] = {"null", "boolean", "number", "number", "string", "array", "object"};
+  return names[static_cast<unsigned>(type())];
+}
+
+MEMORIA_FS_INLINE bool json::is_number_unsigned() const noexcept {
+  if (kind() == detail::big_kind) return detail::text_of(cell_)[0] != '-';
+  return kind() == detail::natural_kind || (kind() == detail::integer_kind && cell_.payload < detail::sign_bit);
+}
+
+MEMORIA_FS_INLINE bool json::integer_within(std::int64_t lowest, std::int64_t highest, std::int64_t& value) const noexcept {
+  return detail::integer_of(cell_, value) && value >= lowest && value <= highest;
+}
+
+MEMORIA_FS_INLINE bool json::natural_within(std::uint64_t highest, std::uint64_t& value) const noexcept {
+  return detail::natural_of(cell_, value) && value <= highest;
+}
+
+MEMORIA_FS_INLINE bool json::number_within(double highest, double& value) const noexcept {
+  if (!is_number()) return false;
+  if (kind() == detail::integer_kind) {
+    value = static_cast<double>(static_cast<std::int64_t>(cell_.payload));
+  } else if (kind() == detail::natural_kind) {
+    value = static_cast<double>(cell_.payload);
+  } else if (kind() == detail::real_kind) {
+    value = detail::real_of(cell_.payload);
+    if (!(value - value == 0)) return true;  // NaN and infinities are what they are in every type
+  } else {
+    value = detail::exact_real(detail::text_of(cell_));
+  }
+  return value >= -highest && value <= highest;
+}
+
+MEMORIA_FS_INLINE bool json::string_value(std::string_view& value) const noexcept {
+  if (is_string()) value = detail::text_of(cell_);
+  return is_string();
+}
+
+MEMORIA_FS_INLINE std::size_t json::size() const noexcept {
+  return is_structured() ? detail::length_of(cell_) : is_null() ? 0 : 1;
+}
+
+MEMORIA_FS_INLINE json* json::first() const noexcept {
+  if (!is_structured()) return const_cast<json*>(this);
+  return cell_.payload ? &detail::json_of(detail::cells_of(cell_)[is_object() ? 1 : 0]) : nullptr;
+}
+
+MEMORIA_FS_INLINE json* json::find_member(std::string_view key) const noexcept {
+  if (!is_object() || !cell_.payload) return nullptr;
+  const std::size_t position = detail::find_key(cell_, detail::key_cell(key));
+  return position == detail::no_position ? nullptr : first() + 2 * position;
+}
+
+MEMORIA_FS_INLINE json* json::find_element(std::size_t index) const noexcept {
+  return is_array() && index < size() ? first() + index : nullptr;
+}
+
+MEMORIA_FS_INLINE const json& json::operator[](std::string_view key) const noexcept {
+  const json* member = find_member(key);
+  return member ? *member : detail::null_json();
+}
+
+MEMORIA_FS_INLINE const json& json::operator[](std::size_t index) const noexcept {
+  const json* element = find_element(index);
+  return element ? *element : detail::null_json();
+}
+
+MEMORIA_FS_INLINE const json& json::at(std::string_view key, std::error_code& ec) const {
+  const json* member = find_member(key);
+  ec = member ? std::error_code() : make_error_code(is_object() ? errc::json_missing : errc::json_type);
+  return member ? *member : detail::null_json();
+}
+
+MEMORIA_FS_INLINE const json& json::at(std::size_t index, std::error_code& ec) const {
+  const json* element = find_element(index);
+  ec = element ? std::error_code() : make_error_code(is_array() ? errc::json_missing : errc::json_type);
+  return element ? *element : detail::null_json();
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE const json& json::at(std::string_view key) const {
+  if (!is_object()) throw_not("an object");
+  const json* member = find_member(key);
+  if (!member) detail::throw_json(errc::json_missing, "no key '" + std::string(key) + "'");
+  return *member;
+}
+
+MEMORIA_FS_INLINE const json& json::at(std::size_t index) const {
+  if (!is_array()) throw_not("an array");
+  const json* element = find_element(index);
+  if (!element) detail::throw_json(errc::json_missing, "no index " + std::to_string(index) + " in an array of " + std::to_string(size()));
+  return *element;
+}
+
+MEMORIA_FS_INLINE const json& json::at_pointer(std::string_view pointer) const {
+  const json* found = find_pointer(pointer);
+  if (!found) detail::throw_json(errc::json_missing, "nothing at " + std::string(pointer));
+  return *found;
+}
+
+MEMORIA_FS_INLINE json& json::set_pointer(std::string_view pointer, json value) {
+  std::error_code ec;
+  json* place = set_pointer(pointer, std::move(value), ec);
+  if (!place) detail::throw_json(static_cast<errc>(ec.value()), "cannot set " + std::string(pointer));
+  return *place;
+}
+#endif
+
+MEMORIA_FS_INLINE json& json::misused(const char* wanted) const {
+#if MEMORIA_FS_EXCEPTIONS
+  throw_not(wanted);
+#else
+  static_cast<void>(wanted);
+  static thread_local json thrown_away;
+  return thrown_away = json();
+#endif
+}
+
+MEMORIA_FS_INLINE json& json::operator[](std::string_view key) {
+  if (is_null()) *this = object();
+  if (!is_object()) return misused("an object");
+  if (json* member = find_member(key)) return *member;
+  json name(key);
+  detail::json_cell* place = detail::append_member(cell_);
+  place[0] = std::exchange(name.cell_, detail::json_cell{});
+  detail::enter_last(cell_);
+  return detail::json_of(place[1]);
+}
+
+MEMORIA_FS_INLINE json& json::operator[](std::size_t index) {
+  if (is_null()) *this = array();
+  if (is_array() && index == size()) push_back(json());
+  if (json* element = find_element(index)) return *element;
+#if MEMORIA_FS_EXCEPTIONS
+  if (is_array()) return at(index);
+#endif
+  return misused("an array");
+}
+
+MEMORIA_FS_INLINE void json::push_back(json value) {
+  if (is_null()) *this = array();
+  if (is_array()) {
+    *detail::append_member(cell_) = std::exchange(value.cell_, detail::json_cell{});
+  } else {
+    misused("an array");
+  }
+}
+
+MEMORIA_FS_INLINE std::size_t json::erase(std::string_view key) noexcept {
+  const json* member = find_member(key);
+  if (member) erase(const_iterator(member, 2));
+  return member ? 1 : 0;
+}
+
+MEMORIA_FS_INLINE std::size_t json::erase(std::size_t index) noexcept {
+  const json* element = find_element(index);
+  if (element) erase(const_iterator(element, 1));
+  return element ? 1 : 0;
+}
+
+MEMORIA_FS_INLINE json::iterator json::erase(const_iterator position) noexcept {
+  const std::ptrdiff_t index = position - cbegin();
+  if (!is_structured() || index < 0 || static_cast<std::size_t>(index) >= size()) return end();
+  detail::remove_member(cell_, static_cast<std::size_t>(index));
+  return begin() + index;
+}
+
+MEMORIA_FS_INLINE void json::clear() noexcept { *this = is_array() ? array() : is_object() ? object() : json(); }
+
+MEMORIA_FS_INLINE void json::reserve(std::size_t members) {
+  if (is_structured() && members > detail::capacity_of(cell_)) detail::grow_members(cell_, members);
+}
+
+MEMORIA_FS_INLINE const json* json::find_pointer(std::string_view pointer) const {
+  const json* here = this;
+  std::string token;
+  for (detail::pointer_tokens tokens(pointer); here && !tokens.done();) {
+    if (!tokens.next(token)) return nullptr;
+    here = here->is_array() ? here->find_element(detail::pointer_index(token)) : here->find_member(token);
+  }
+  return here;
+}
+
+MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, std::error_code& ec) {
+  std::vector<std::string> tokens;
+  for (detail::pointer_tokens rest(pointer); !rest.done();) {
+    if (!rest.next(tokens.emplace_back())) return ec = make_error_code(errc::json_missing), nullptr;
+  }
+  ec.clear();
+  json* here = this;
+  std::size_t known = 0;
+  for (; known < tokens.size(); ++known) {
+    const std::string& token = tokens[known];
+    const std::size_t index = token == "-" ? here->size() : detail::pointer_index(token);
+    json* next = here->is_array() ? here->find_element(index) : here->find_member(token);
+    if (here->is_array() && index > here->size()) ec = make_error_code(errc::json_missing);
+    if (here->is_primitive() && !here->is_null()) ec = make_error_code(errc::json_type);
+    if (ec) return nullptr;
+    if (!next) break;
+    here = next;
+  }
+  for (std::size_t i = tokens.size(); i > known + 1; --i) {  // what is missing is built first, from the inside
+    json around = object();
+    around[tokens[i - 1]] = std::move(value);
+    value = std::move(around);
+  }
+  if (known != tokens.size()) {
+    const bool in_array = here->is_array();
+    json& added = in_array ? (*here)[here->size()] : (*here)[tokens[known]];
+    here = &added;
+  }
+  *here = std::move(value);
+  for (++known; known < tokens.size(); ++known) here = here->first();
+  return here;
+}
+
+MEMORIA_FS_INLINE bool json::equals(const json& other) const { return detail::equal_cells(cell_, other.cell_); }
+
+// ---- [state] definitions ----------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// The state locks that this thread holds, so that nesting is an error and not a hang.
+struct held_lock {
+  os::info file;
+  held_lock* next = nullptr;
+};
+inline held_lock*& held_by_this_thread() noexcept {
+  thread_local held_lock* first = nullptr;
+  return first;
+}
+
+// The lock of one state file, for the time of one operation in one thread.
+class state_lock {
+ public:
+  state_lock() = default;
+  state_lock(const state_lock&) = delete;
+  state_lock& operator=(const state_lock&) = delete;
+  ~state_lock() { release(); }
+
+  bool acquire(const target& t, const deadline& until, status& s) {
+    const path::string_type name = lock_name(t.name);
+    status missing;
+    if (os::get_info_at(*t.dir, name.c_str(), false, node_.file, missing)) {
+      for (const held_lock* held = held_by_this_thread(); held != nullptr; held = held->next) {
+        if (held->file.same_file(node_.file)) return s.fail("", make_error_code(errc::lock_nested));
+      }
+    }
+    handle_ = lock_named(*t.dir, name.c_str(), lock_options{}, until, t.existing, s);
+    if (!handle_ || !os::get_info(handle_, node_.file, s)) return false;
+    node_.next = std::exchange(held_by_this_thread(), &node_);
+    linked_ = true;
+    return true;
+  }
+
+  void release() noexcept {
+    if (linked_) held_by_this_thread() = node_.next;  // scopes nest, so ours is the first
+    linked_ = false;
+    if (handle_) os::unlock(handle_);
+    handle_.close();
+  }
+
+ private:
+  os::handle handle_;
+  held_lock node_;
+  bool linked_ = false;
+};
+
+// Finds the target and takes its lock, again if a symbolic link was pointed elsewhere while we waited.
+inline bool lock_state(const path& file, const write_options& options, const deadline& until, target& t, state_lock& lock,
+                       status& s) {
+  for (;;) {
+    if (!locate(file, options, t, s) || !lock.acquire(t, until, s)) return false;
+    target now;
+    os::info before, after;
+    if (!locate(file, options, now, s) || !os::get_info(t.dir->h, before, s) || !os::get_info(now.dir->h, after, s)) return false;
+    t.existing = now.existing;
+    if (now.name == t.name && before.same_file(after)) return true;
+    lock.release();
+  }
+}
+
+struct corruption {
+  bool found = false;
+  path backup;
+  json_problem problem;
+};
+
+// What a state file holds.
+struct loaded {
+  json value;
+  bool existed = false;
+  std::string text;
+  os::info file;
+};
+
+inline json_parse_options state_dialect(std::size_t max_depth) { return {json_dialect::python, max_depth}; }
+
+// Reads and parses. A missing file is not a failure; bytes that are not JSON set `bad` and leave `s` clear.
+inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, corruption& bad, status& s) {
+  os::handle h;
+  status own;
+  const bool opened = patiently(std::chrono::milliseconds{500}, own, [&](status& attempt) {
+    h = os::open_at(d, name, os::read_only, 0, attempt);
+    return static_cast<bool>(h);
+  });
+  out = {};
+  bad = {};
+  if (!opened) return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code);
+  if (!os::get_info(h, out.file, s)) return false;
+  if (out.file.type != os::kind::regular) return s.fail("", os::wrong_kind(out.file.type));
+  if (!os::read_all(h, out.file.size, out.text, s)) return false;
+  out.existed = true;
+  out.value = json::parse(out.text, state_dialect(max_depth), bad.problem);
+  if (!bad.problem) return true;
+  bad.found = bad.problem.code == errc::corrupt_json;
+  return bad.found || s.fail("", bad.problem.code, bad.problem.message());
+}
+
+inline path::string_type backup_stamp() {
+  // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
+  // thread-safe, and its safe variants have another signature on every system.
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const std::int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  const std::int64_t days = seconds / 86400 + 719468, of_day = seconds % 86400;
+  const std::int64_t era = days / 146097, of_era = days % 146097;
+  const std::int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  const std::int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const std::int64_t month_from_march = (5 * of_year + 2) / 153;
+  const std::int64_t day = of_year - (153 * month_from_march + 2) / 5 + 1;
+  const std::int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+  const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
+  std::string text;
+  const auto put = [&](std::int64_t value, std::size_t digits) {
+    const std::string plain = std::to_string(value);
+    text.append(digits > plain.size() ? digits - plain.size() : 0, '0').append(plain);
+  };
+  put(year, 4), put(month, 2), put(day, 2), text += 'T', put(of_day / 3600, 2), put(of_day / 60 % 60, 2), put(of_day % 60, 2);
+  return widen(text += 'Z');
+}
+
+inline path::string_type backup_name(const target& t, const path::string_type& suffix) {
+  constexpr std::size_t room = 26;  // .bak-YYYYMMDDTHHMMSSZ-NNNN
+  return sibling_name({}, t.name, suffix, room);
+}
+
+// Moves the file to a backup name that nobody has. False with a clear status: it is gone already.
+inline bool move_aside(const target& t, path::string_type& backup, status& s) {
+  const path::string_type stamp = widen(".bak-") + backup_stamp();
+  for (unsigned n = 0; n < 10000; ++n) {
+    backup = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
+    status own;
+    if (rename_without_clobber(*t.dir, t.name.c_str(), backup.c_str(), own)) return true;
+    if (own.code == std::errc::file_exists) continue;
+    return own.code != std::errc::no_such_file_or_directory && s.fail(own.step, own.code);
+  }
+  return s.fail("rename", std::make_error_code(std::errc::file_exists), "no free backup name");
+}
+
+// Is what was moved the file whose bytes were judged? Same file, same bytes.
+inline bool moved_what_was_read(const target& t, const path::string_type& backup, const loaded& judged) {
+  status ignored;
+  const os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_only | os::no_follow, 0, ignored);
+  os::info i;
+  std::string bytes;
+  return h && os::get_info(h, i, ignored) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, ignored) &&
+         bytes == judged.text;
+}
+
+// Keeps the newest `keep` backups; their names sort by age, but for the -N of one second.
+inline void prune_backups(const target& t, unsigned keep) {
+  if (keep == 0) return;
+  const path::string_type prefix = backup_name(t, widen(".bak-"));
+  std::vector<path::string_type> names;
+  status ignored;
+  os::list(*t.dir, [&](os::name n, os::kind) {
+    path::string_type name = n;
+    if (name.compare(0, prefix.size(), prefix) != 0) return true;
+    std::size_t at = names.size();
+    names.emplace_back();
+    const auto older = [](const path::string_type& a, const path::string_type& b) {
+      const auto dash = [](const path::string_type& x) { return x.rfind('Z'); };
+      const int by_time = a.compare(0, dash(a), b, 0, dash(b));
+      return by_time != 0 ? by_time < 0 : a.size() != b.size() ? a.size() < b.size() : a < b;
+    };
+    for (; at > 0 && older(name, names[at - 1]); --at) names[at] = std::move(names[at - 1]);
+    names[at] = std::move(name);
+    return true;
+  }, ignored);
+  for (std::size_t i = 0; i + keep < names.size(); ++i) os::unlink_at(*t.dir, names[i].c_str(), ignored);
+}
+
+// The newest generation that is good becomes the current version again, or the next reader would find no file and start
+// from nothing.
+inline bool restore_generation(const target& t, const recovery_options& options, loaded& out, recovery_report& report,
+                               status& s) {
+  for (unsigned n = 1; n <= options.generations; ++n) {
+    const path::string_type name = generation_name(t.name, n);
+    loaded previous;
+    corruption bad;
+    status unreadable;
+    if (!load_from(*t.dir, name.c_str(), options.max_depth, previous, bad, unreadable)) continue;
+    if (!previous.existed || bad.found) continue;
+    target again;
+    again.dir = t.dir;
+    again.folder = t.folder;
+    again.name = t.name;
+    write_options no_clobber;
+    no_clobber.overwrite = false;
+    no_clobber.permissions = static_cast<std::filesystem::perms>(previous.file.mode);
+    if (!replace_target(std::move(again), previous.text, no_clobber, s)) return false;
+    out = std::move(previous);
+    report.used = recovery_report::source::generation;
+    report.generation = t.folder / name;
+    return true;
+  }
+  return true;
+}
+
+inline void deliver(const recovery_report& report, const recovery_reporter& reporter) {
+  if (reporter) {
+    reporter(report);
+  } else {
+    std::fputs((report.message() + '\n').c_str(), stderr);
+  }
+}
+
+// With the lock held: reads; if the bytes are not JSON, sets the file aside and comes back with a good generation or with
+// `existed` false. `bad` says what was found.
+inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, corruption& bad, status& s) {
+  for (;;) {
+    if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
+    if (!bad.found) return true;
+    path::string_type backup;
+    if (!move_aside(t, backup, s)) {
+      if (s.failed()) return false;
+      continue;
+    }
+    if (!moved_what_was_read(t, backup, out)) {  // a writer without our lock was quicker: put his file back
+      status taken;  // then his is a backup now, and there is a newer one to read
+      rename_without_clobber(*t.dir, backup.c_str(), t.name.c_str(), taken);
+      continue;
+    }
+    status unsynced;
+    if (!os::sync_directory(*t.dir, unsynced)) return not_durable(s, unsynced);
+    out = {};
+    bad.backup = t.folder / backup;
+    recovery_report report;
+    report.file = t.folder / t.name;
+    report.backup = bad.backup;
+    report.problem = bad.problem;
+    if (!restore_generation(t, options, out, report, s)) {
+      if (s.code != std::errc::file_exists) return false;
+      s = {};
+      continue;  // somebody has written a new version already
+    }
+    prune_backups(t, options.max_backups);
+    deliver(report, options.reporter);
+    return true;
+  }
+}
+
+// Loads without a lock; only a corrupt file makes it take the lock and look again.
+inline bool load_state(const path& file, const recovery_options& options, loaded& out, corruption& bad, status& s) {
+  target t;
+  status own;
+  if (!locate(file, where_it_is(), t, own)) {
+    return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code, own.note);
+  }
+  if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
+  if (!bad.found) return true;
+  state_lock lock;
+  target locked;
+  if (!lock_state(file, where_it_is(), deadline_in(options.timeout), locked, lock, s)) return false;
+  if (!load_or_quarantine(locked, options, out, bad, s)) return false;
+  if (bad.found && options.on_corruption == corruption_policy::raise) {
+    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
+  }
+  return true;
+}
+
+inline bool load_strictly(const path& file, loaded& out, corruption& bad, status& s) {
+  target t;
+  if (!locate(file, where_it_is(), t, s)) return false;
+  if (!load_from(*t.dir, t.name.c_str(), recovery_options{}.max_depth, out, bad, s)) return false;
+  if (!out.existed) return s.fail("open", std::make_error_code(std::errc::no_such_file_or_directory));
+  return !bad.found || s.fail("", bad.problem.code, bad.problem.message());
+}
+
+inline bool to_text(const json& value, const save_options& options, std::string& text, status& s) {
+  std::error_code ec;
+  text = value.dump(json_dump_options{options.indent, options.ensure_ascii, json_dialect::python}, ec);
+  return !ec || s.fail("dump", ec);
+}
+
+inline bool save_state(const path& file, const json& value, const save_options& options, status& s) {
+  std::string text;
+  target t;
+  state_lock lock;
+  return to_text(value, options, text, s) && lock_state(file, options, deadline_in(options.timeout), t, lock, s) &&
+         replace_target(std::move(t), text, options, s);
+}
+
+inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options,
+                           status& s) {
+  std::string text, current;
+  target t;
+  state_lock lock;
+  if (!to_text(value, options, text, s) || !lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
+  if (t.exists() && t.existing.type != os::kind::regular) return s.fail("", os::wrong_kind(t.existing.type));
+  if (t.exists() != snapshot.existed) return false;
+  if (t.exists()) {
+    const os::handle h = os::open_at(*t.dir, t.name.c_str(), os::read_only, 0, s);
+    if (!h || !read_regular(h, current, s) || current != snapshot.text) return false;
+  }
+  if (!replace_target(std::move(t), text, options, s) && s.code != errc::not_durable) return false;
+  snapshot = {value, true, std::move(text)};
+  return true;
+}
+
+inline bool update_state(const path& file, json& value, json_change change, const update_options& options, corruption& bad,
+                         status& s) {
+  target t;
+  state_lock lock;
+  loaded current;
+  if (!lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
+  if (!load_or_quarantine(t, options.recovery, current, bad, s)) return false;
+  if (bad.found && options.recovery.on_corruption == corruption_policy::raise) {
+    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
+  }
+  t.existing = current.file;
+  if (current.existed) value = std::move(current.value);
+  if (!change.call(change.object, value)) return true;
+  std::string text;
+  return to_text(value, options, text, s) && replace_target(std::move(t), text, options, s);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+inline void throw_if_failed(const char* operation, const path& file, const status& s, const corruption& bad, json fallback) {
+  if (s.failed() && bad.found) {
+    throw state_corruption_error(operation, file, s, bad.backup, std::move(fallback), bad.problem);
+  }
+  throw_if_failed(operation, file, s);
+}
+
+MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options) {
+  status s;
+  corruption bad;
+  json value = fallback;
+  update_state(file, value, change, options, bad, s);
+  throw_if_failed("update_json", file, s, bad, std::move(fallback));
+  return value;
+}
+#endif
+
+MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options,
+                                    std::error_code& ec) {
+  status s;
+  corruption bad;
+  update_state(file, fallback, change, options, bad, s);
+  ec = s.code;
+  return s.failed() ? json() : std::move(fallback);
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::string recovery_report::message() const {
+  std::string text = "State file corruption at " + detail::to_utf8(file) + ": " + problem.message() + ". Moved to " +
+                     detail::to_utf8(backup) + "; using ";
+  return text + (used == source::fallback ? "default." : detail::to_utf8(generation) + ".");
+}
+
+MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* operation, const path& file,
+                                                                 const detail::status& why, const path& backup,
+                                                                 json default_value, json_problem problem)
+    : error(operation, file, why),
+      facts_(std::make_shared<const facts>(facts{backup, std::move(default_value), std::move(problem)})) {}
+
+MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options,
+                                               std::error_code& ec) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_state(file, options, found, bad, s);
+  ec = s.code;
+  return s.failed() ? json() : found.existed ? std::move(found.value) : std::move(fallback);
+}
+
+MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, std::error_code& ec) {
+  return load_json_with_recovery(file, std::move(fallback), recovery_options{}, ec);
+}
+
+MEMORIA_FS_INLINE json load_json(const path& file, std::error_code& ec) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_strictly(file, found, bad, s);
+  ec = s.code;
+  return s.failed() ? json() : std::move(found.value);
+}
+
+MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec) {
+  detail::status s;
+  detail::save_state(file, value, options, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE void save_json(const path& file, const json& value, std::error_code& ec) {
+  save_json(file, value, save_options{}, ec);
+}
+
+MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
+                                                   std::error_code& ec) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_state(file, options, found, bad, s);
+  ec = s.code;
+  if (s.failed()) return {};
+  return {found.existed ? std::move(found.value) : std::move(fallback), found.existed, std::move(found.text)};
+}
+
+MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, std::error_code& ec) {
+  return load_json_snapshot(file, std::move(fallback), recovery_options{}, ec);
+}
+
+MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
+                                              const save_options& options, std::error_code& ec) {
+  detail::status s;
+  const bool saved = detail::save_unchanged(file, snapshot, value, options, s);
+  ec = s.code;
+  return saved;
+}
+
+MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
+                                              std::error_code& ec) {
+  return save_json_if_unchanged(file, snapshot, value, save_options{}, ec);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_state(file, options, found, bad, s);
+  if (s.failed()) detail::throw_if_failed("load_json_with_recovery", file, s, bad, std::move(fallback));
+  return found.existed ? std::move(found.value) : std::move(fallback);
+}
+
+MEMORIA_FS_INLINE json load_json(const path& file) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_strictly(file, found, bad, s);
+  detail::throw_if_failed("load_json", file, s, bad, json());
+  return std::move(found.value);
+}
+
+MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options) {
+  detail::status s;
+  detail::save_state(file, value, options, s);
+  detail::throw_if_failed("save_json", file, s);
+}
+
+MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options) {
+  detail::status s;
+  detail::loaded found;
+  detail::corruption bad;
+  detail::load_state(file, options, found, bad, s);
+  if (s.failed()) detail::throw_if_failed("load_json_snapshot", file, s, bad, std::move(fallback));
+  return {found.existed ? std::move(found.value) : std::move(fallback), found.existed, std::move(found.text)};
+}
+
+MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
+                                              const save_options& options) {
+  detail::status s;
+  const bool saved = detail::save_unchanged(file, snapshot, value, options, s);
+  detail::throw_if_failed("save_json_if_unchanged", file, s);
+  return saved;
+}
+#endif
+
+// ---- [vault] definitions ----------------------------------------------------------------------------------------------
+
+namespace detail {
+
+// ---- names, compared without regard to case and to how an accent is written
+
+inline char32_t fold_case(char32_t c) noexcept {  // simple folding of bicameral scripts; what is not listed is itself
+  const auto within = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
+  if (within('A', 'Z') || (within(0xC0, 0xDE) && c != 0xD7) || within(0x391, 0x3AB) || within(0x410, 0x42F)) return c + 32;
+  if (within(0x139, 0x148) || within(0x179, 0x17E)) return c + (c & 1);
+  const bool paired = within(0x100, 0x12F) || within(0x132, 0x137) || within(0x14A, 0x177) || within(0x460, 0x481) ||
+                      within(0x48A, 0x4BF) || within(0x4D0, 0x52F) || within(0x1E00, 0x1E95) || within(0x1EA0, 0x1EFF);
+  if (paired) return c | 1;
+  if (within(0x531, 0x556)) return c + 48;
+  if (within(0x400, 0x40F)) return c + 80;
+  switch (c) {
+    case 0x178: return 0xFF;
+    case 0x386: return 0x3AC;
+    case 0x388: case 0x389: case 0x38A: return c + 37;
+    case 0x38C: return 0x3CC;
+    case 0x38E: case 0x38F: return c + 63;
+    case 0x3C2: return 0x3C3;
+    default: return c;
+  }
+}
+
+// Base letter and accent (a letter: its place in `accents`) of U+00C0 to U+017F, as Unicode's canonical decomposition has
+// them; ".." where there is none.
+constexpr std::string_view decompositions =
+    "AaAbAcAdAhAi..ClEaEbEcEhIaIbIcIh..NdOaObOcOdOh....UaUbUcUhYb....aaabacadahai..cleaebecehiaibicih"
+    "..ndoaobocodoh....uaubucuhyb..yhAeaeAfafAmamCbcbCcccCgcgCkckDkdk....EeeeEfefEgegEmemEkekGcgcGfgf"
+    "GgggGlglHchc....IdidIeieIfifImimIg......JcjcKlkl..LblbLlllLklk........NbnbNlnlNknk......OeoeOfof"
+    "Ojoj....RbrbRlrlRkrkSbsbScscSlslSkskTltlTktk....UdudUeueUfufUiuiUjujUmumWcwcYcycYhZbzbZgzgZkzk..";
+constexpr char32_t accents[] = {0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307, 0x308, 0x30A, 0x30B, 0x30C, 0x327, 0x328};
+
+inline void append_folded(std::string& out, std::string_view name) {
+  for (std::size_t i = 0; i < name.size();) {
+    const auto byte = static_cast<unsigned char>(name[i]);
+    const decoded d = byte < 0x80 ? decoded{byte, 1} : decode_utf8(name, i);
+    if (d.length <= 1) {  // ASCII, or not UTF-8 and compared as it is
+      out += byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : name[i];
+      ++i;
+      continue;
+    }
+    i += d.length;
+    const char32_t c = fold_case(d.code);
+    const std::size_t at = (static_cast<std::size_t>(c) - 0xC0) * 2;
+    if (c >= 0xC0 && at < decompositions.size() && decompositions[at] != '.') {
+      out += decompositions[at];
+      append_utf8(out, accents[decompositions[at + 1] - 'a']);
+    } else {
+      append_utf8(out, c);
+    }
+  }
+}
+
+// A hash that nobody who writes notes can aim at: both factors of every product are salted.
+inline std::uint64_t hash_name(std::string_view text, const std::uint64_t (&salt)[2]) noexcept {
+  std::uint64_t h = salt[0] ^ text.size();
+  const auto mix = [&](const char* p) {
+    std::uint64_t words[2];
+    std::memcpy(words, p, sizeof words);
+    const wide product = multiply(words[0] ^ h, words[1] ^ salt[1]);
+    h = product.high ^ product.low ^ salt[0];
+  };
+  for (; text.size() > 16; text.remove_prefix(16)) mix(text.data());
+  char last[16] = {};
+  if (!text.empty()) std::memcpy(last, text.data(), text.size());
+  mix(last);
+  return h;
+}
+
+// Merge sort, of what is cheap to move: fewer comparisons than a heap needs, and names are dear to compare.
+template <class T>
+void sort_by_merging(std::vector<T>& items) {
+  std::vector<T> merged(items.size());
+  for (std::size_t width = 1; width < items.size(); width *= 2) {
+    for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {
+      const auto bound = [&](std::size_t at) { return at < items.size() ? at : items.size(); };
+      const std::size_t middle = bound(begin + width), end = bound(begin + 2 * width);
+      for (std::size_t left = begin, right = middle, to = begin; to < end; ++to) {
+        const bool take_right = left == middle || (right < end && items[right] < items[left]);
+        merged[to] = std::move(items[take_right ? right++ : left++]);
+      }
+    }
+    items.swap(merged);
+  }
+}
+
+inline bool ends_with(std::string_view text, std::string_view end) noexcept {
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+// `name` without empty components, "." and ".."; false if it leads above where it began.
+inline bool normalize_name(std::string_view name, std::string& out) {
+  out.clear();
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = find_byte(name, '/', at, name.size());
+    const std::string_view part = name.substr(at, end - at);
+    at = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") {
+      if (out.empty()) return false;
+      const std::size_t cut = out.rfind('/');
+      out.resize(cut == std::string::npos ? 0 : cut);
+    } else {
+      out.append(out.empty() ? "" : "/").append(part);
+    }
+  }
+  return true;
+}
+
+// All names a link can mean, and the table that finds them: by path, and by every end of a path that begins at a folder.
+class vault_names {
+ public:
+  static constexpr std::uint32_t none = 0xFFFFFFFF;
+  enum class sort_of { note, file, alias };
+
+  struct item {
+    std::size_t at;
+    std::uint32_t size;
+    std::uint32_t leads_to;  // an alias: its note; else the item itself
+  };
+
+  bool exact = false;            // names are paths, compared byte for byte; else notes go without ".md", folded
+  std::uint32_t hidden = none;   // an item that is as good as not there
+
+  std::uint32_t notes() const noexcept { return notes_; }
+  sort_of sort(std::uint32_t i) const noexcept {
+    return i < notes_ ? sort_of::note : i < files_ ? sort_of::file : sort_of::alias;
+  }
+  std::string_view name(std::uint32_t i) const { return std::string_view(text_).substr(items_[i].at, items_[i].size); }
+  std::string_view folder(std::uint32_t i) const {  // with its "/"
+    const std::string_view n = name(i);
+    return n.substr(0, n.rfind('/') + 1);
+  }
+  std::uint32_t leads_to(std::uint32_t i) const noexcept { return items_[i].leads_to; }
+
+  // In this order: notes, files, aliases.
+  void add(std::string_view name, sort_of s, std::uint32_t leads_to = none) {
+    const auto number = static_cast<std::uint32_t>(items_.size());
+    items_.push_back({text_.size(), static_cast<std::uint32_t>(name.size()), leads_to == none ? number : leads_to});
+    text_ += name;
+    if (s == sort_of::note) notes_ = number + 1;
+    if (s != sort_of::alias) files_ = number + 1;
+  }
+
+  void rename(std::uint32_t i, std::string_view name) {
+    items_[i].at = text_.size();
+    items_[i].size = static_cast<std::uint32_t>(name.size());
+    text_ += name;
+  }
+
+  void build() {
+    entries_.clear();
+    slots_.assign(64, none);
+    salt_[0] = os::random_bits();
+    salt_[1] = os::random_bits();
+    std::string key;
+    for (std::uint32_t i = 0; i < items_.size(); ++i) {
+      if (i == hidden || items_[i].leads_to == hidden) continue;
+      key_of(i, key);
+      insert(key, i);
+      if (exact || sort(i) == sort_of::alias) continue;
+      constexpr int longest_end = 16;  // folders: deeper ends of a path are not worth their quadratic cost
+      std::size_t slash = key.size();
+      for (int n = 0; n < longest_end && slash != 0; ++n) {
+        slash = key.rfind('/', slash - 1);
+        if (slash == std::string::npos) break;
+        insert(std::string_view(key).substr(slash + 1), i);
+      }
+    }
+    entries_.shrink_to_fit();
+  }
+
+  // What has this key: the best first (a note before a file before an alias, then the shortest path); none if nothing.
+  std::uint32_t find(std::string_view key) const { return slots_.empty() ? none : slots_[slot_of(key, hash_of(key))]; }
+  std::uint32_t item_of(std::uint32_t e) const noexcept { return entries_[e].item; }
+  std::uint32_t next_of(std::uint32_t e) const noexcept { return entries_[e].same; }  // none: the last
+  bool has_rival(std::uint32_t e) const noexcept {
+    const std::uint32_t first = entries_[e].item, second = entries_[e].same;
+    return second != none && sort(entries_[second].item) == sort(first) && leads_to(entries_[second].item) != leads_to(first);
+  }
+  // Whether `key` is all of the item's name, not only its end.
+  bool is_whole(std::uint32_t i, std::string_view key) const {
+    std::string own;
+    key_of(i, own);
+    return own == key;
+  }
+  void key_of(std::uint32_t i, std::string& key) const {
+    std::string_view n = name(i);
+    key.clear();
+    if (exact) {
+      key = n;
+    } else {
+      if (sort(i) == sort_of::note) n.remove_suffix(3);
+      append_folded(key, n);
+    }
+  }
+
+ private:
+  struct entry {
+    std::uint32_t hash, item, same;
+  };
+
+  std::size_t key_size(std::uint32_t i) const {
+    std::string key;
+    key_of(i, key);
+    return key.size();
+  }
+
+  std::uint32_t hash_of(std::string_view key) const noexcept { return static_cast<std::uint32_t>(hash_name(key, salt_)); }
+
+  std::size_t slot_of(std::string_view key, std::uint32_t hash) const {
+    std::string own;
+    for (std::size_t slot = hash & (slots_.size() - 1);; slot = (slot + 1) & (slots_.size() - 1)) {
+      if (slots_[slot] == none) return slot;
+      const entry& e = entries_[slots_[slot]];
+      if (e.hash != hash) continue;
+      key_of(e.item, own);
+      if (ends_with(own, key)) return slot;
+    }
+  }
+
+  void insert(std::string_view key, std::uint32_t i) {
+    const std::uint32_t hash = hash_of(key);
+    const std::size_t slot = slot_of(key, hash);
+    const auto number = static_cast<std::uint32_t>(entries_.size());
+    const std::uint32_t head = slots_[slot];
+    entries_.push_back({hash, i, none});
+    if (head == none) {
+      slots_[slot] = number;
+      if (++used_ * 2 > slots_.size()) grow();
+    } else if (sort(i) == sort(entries_[head].item)) {
+      if (key_size(i) < key_size(entries_[head].item)) std::swap(entries_[head].item, entries_[number].item);
+      entries_[number].same = std::exchange(entries_[head].same, number);
+    } else {  // after the second, which is of the first one's sort if any is
+      std::uint32_t& link = entries_[head].same == none ? entries_[head].same : entries_[entries_[head].same].same;
+      entries_[number].same = link;
+      link = number;
+    }
+  }
+
+  void grow() {
+    std::vector<std::uint32_t> old(slots_.size() * 2, none);
+    old.swap(slots_);
+    for (const std::uint32_t number : old) {
+      if (number == none) continue;
+      std::size_t slot = entries_[number].hash & (slots_.size() - 1);
+      while (slots_[slot] != none) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = number;
+    }
+  }
+
+  std::string text_;
+  std::vector<item> items_;
+  std::uint32_t notes_ = 0, files_ = 0;
+  std::vector<entry> entries_;
+  std::vector<std::uint32_t> slots_;
+  std::size_t used_ = 0;
+  std::uint64_t salt_[2] = {};
+};
+
+// ---- the walk
+
+struct vault_folder {
+  path::string_type native;  // relative; empty: the top
+  std::string name;          // the same in UTF-8, with a "/" at its end unless empty
+};
+
+struct vault_file {
+  std::string name;
+  std::uint32_t folder;
+  bool symlink;
+
+  bool operator<(const vault_file& o) const noexcept { return name < o.name; }
+};
+
+struct vault_listing {
+  os::directory top;
+  std::vector<vault_folder> folders;
+  std::vector<vault_file> notes, others;
+  std::vector<graph_failure> failures;
+  bool symlinks = false;  // somewhere
+};
+
+inline os::directory open_folder(const vault_listing& v, std::uint32_t folder, status& s) {
+  const path::string_type& native = v.folders[folder].native;
+  return os::open_directory_at(v.top, native.empty() ? path::string_type(1, '.').c_str() : native.c_str(), false, s);
+}
+
+// One entry of a folder: a folder to be listed later, a note or another file.
+inline void list_entry(vault_listing& v, std::uint32_t folder, const os::directory& d, os::name n, os::kind type) {
+  std::string leaf;
+  if constexpr (sizeof(path::value_type) == 1) {
+    leaf.assign(n, n + std::char_traits<path::value_type>::length(n));
+  } else {
+    leaf = to_utf8(path(n));
+  }
+  if (type == os::kind::none || type == os::kind::symlink) {
+    v.symlinks = v.symlinks || type == os::kind::symlink;
+    os::info real;
+    status gone;
+    os::get_info_at(d, n, true, real, gone);
+    if (type == os::kind::none) {
+      os::info own;
+      os::get_info_at(d, n, false, own, gone);
+      type = own.type;
+      v.symlinks = v.symlinks || type == os::kind::symlink;
+    }
+    if (type == os::kind::symlink && real.type != os::kind::regular) return;
+  }
+  if (type == os::kind::other || type == os::kind::none) return;
+  const std::string name = v.folders[folder].name + leaf;
+  if (type == os::kind::directory) {
+    path::string_type native = v.folders[folder].native;
+    if (!native.empty()) native += path::preferred_separator;
+    v.folders.push_back({native + path::string_type(n), name + "/"});
+    if (!ends_with(leaf, ".md")) return;  // else it exists under that name, which exact resolution asks for
+  }
+  const bool note = type != os::kind::directory && ends_with(leaf, ".md");
+  (note ? v.notes : v.others).push_back({name, folder, type == os::kind::symlink});
+}
+
+inline bool list_vault(const path& directory, bool include_hidden, vault_listing& v, status& s) {
+  v.top = os::open_directory(directory, s);
+  if (!v.top.h) return false;
+  v.folders.push_back({});
+  for (std::uint32_t i = 0; i < v.folders.size(); ++i) {
+    status own;
+    const os::directory d = open_folder(v, i, own);
+    if (d.h) {
+      os::list(d, [&](os::name n, os::kind type) {
+        if (include_hidden || *n != '.') list_entry(v, i, d, n, type);
+        return true;
+      }, own);
+    }
+    if (!own.failed()) continue;
+    if (i == 0) return s.fail(own.step, own.code);
+    v.failures.push_back({v.folders[i].name.substr(0, v.folders[i].name.size() - 1), own.code});
+  }
+  sort_by_merging(v.notes);
+  sort_by_merging(v.others);
+  return true;
+}
+
+// Reads notes one after the other into one buffer, each relative to the handle of its folder.
+class note_reader {
+ public:
+  explicit note_reader(const vault_listing& v) : v_(v) {}
+
+  const os::directory& folder_of(const vault_file& f, status& s) {
+    if (!d_.h || folder_ != f.folder) d_ = open_folder(v_, folder_ = f.folder, s);
+    return d_;
+  }
+  static path::string_type leaf_of(const vault_file& f) {
+    path::string_type leaf;
+    append_native(leaf, std::string_view(f.name).substr(f.name.rfind('/') + 1));
+    return leaf;
+  }
+  bool read(const vault_file& f, std::string_view& text, status& s) {
+    const os::directory& d = folder_of(f, s);
+    if (!d.h) return false;
+    const os::handle h = os::open_at(d, leaf_of(f).c_str(), os::read_only, 0, s);
+    if (!h) return false;
+    os::info now;
+    if (f.symlink && os::get_info(h, now, s) && now.type != os::kind::regular) s.fail("", os::wrong_kind(now.type));
+    std::size_t size = 0;
+    for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
+      if (size == buffer_.size()) buffer_.resize(size == 0 ? std::size_t{1} << 16 : size * 2);
+      n = os::read_some(h, buffer_.data() + size, buffer_.size() - size, s);
+    }
+    text = std::string_view(buffer_.data(), size);
+    return !s.failed();
+  }
+
+ private:
+  const vault_listing& v_;
+  os::directory d_;
+  std::uint32_t folder_ = 0;
+  std::vector<char> buffer_;
+};
+
+// ---- what notes say about themselves
+
+inline std::string_view unquoted(std::string_view value) noexcept {
+  value = strip(value);
+  const bool quoted = value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front();
+  return quoted ? strip(value.substr(1, value.size() - 2)) : value;
+}
+
+// The items of "[a, "b, c"]" or "a, b".
+template <class F>
+void each_list_item(std::string_view value, F&& item) {
+  value = strip(value);
+  if (value.size() >= 2 && value.front() == '[' && value.back() == ']') value = value.substr(1, value.size() - 2);
+  char quote = 0;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i <= value.size(); ++i) {
+    if (i < value.size() && quote != 0) {
+      if (value[i] == quote) quote = 0;
+    } else if (i == value.size() || value[i] == ',') {
+      const std::string_view one = unquoted(value.substr(begin, i - begin));
+      if (!one.empty()) item(one);
+      begin = i + 1;
+    } else if ((value[i] == '"' || value[i] == '\'') && strip(value.substr(begin, i - begin)).empty()) {
+      quote = value[i];
+    }
+  }
+}
+
+// The values of "alias" and "aliases" in the frontmatter: a value, a list in brackets, or one "- value" to a line.
+template <class F>
+void each_alias(std::string_view frontmatter, F&& alias) {
+  bool in_list = false;
+  for (std::size_t at = 0; at < frontmatter.size();) {
+    const std::size_t end = line_end(frontmatter, at);
+    const std::string_view line = frontmatter.substr(at, end - at), content = strip(line);
+    at = end + 1;
+    if (in_list && !content.empty() && content.front() == '-' && content != "---") {
+      const std::string_view one = unquoted(content.substr(1));
+      if (!one.empty()) alias(one);
+      continue;
+    }
+    if (content.empty() || content.front() == '#') continue;
+    const std::size_t colon = line.find(':');
+    const std::string_view key = line.substr(0, colon);
+    in_list = colon != std::string_view::npos && (key == "aliases" || key == "alias");
+    if (!in_list) continue;
+    each_list_item(line.substr(colon + 1), alias);
+  }
+}
+
+// Headings and block names as a link writes them: folded, and punctuation that a link cannot hold made a space.
+inline std::uint64_t anchor_hash(std::string_view anchor, char sort, const std::uint64_t (&salt)[2]) {
+  std::string folded(1, sort), spaced;
+  append_folded(folded, strip(anchor));
+  for (const char c : folded) {
+    const bool space = c == ' ' || c == '\t' || std::strchr("#|^:%[]\\", c) != nullptr;
+    if (!space) spaced += c;
+    if (space && !spaced.empty() && spaced.back() != ' ') spaced += ' ';
+  }
+  while (!spaced.empty() && spaced.back() == ' ') spaced.pop_back();
+  return hash_name(spaced, salt);
+}
+
+// Every heading (outside code) and every "^name" at the end of a line.
+template <class F>
+void each_anchor(std::string_view text, F&& found) {
+  wikilink_scan s;
+  s.text = text;
+  s.frontmatter_end = s.at = find_frontmatter_end(text);
+  std::string_view above;
+  while (s.at < text.size()) {
+    const std::size_t began = s.at;
+    begin_line(s);
+    if (s.line_start) {
+      above = {};
+      if (s.at == began) ++s.at;
+      continue;
+    }
+    const std::size_t end = line_end(text, s.at);
+    std::string_view line = strip(text.substr(s.at, end - s.at));
+    const bool underline = !line.empty() && (line.front() == '=' || line.front() == '-') && run_end(line, 0) == line.size();
+    if (!line.empty() && is_heading(text, s.at)) {
+      line.remove_prefix(run_end(line, 0));
+      while (!line.empty() && line.back() == '#') line.remove_suffix(1);
+      found(line, 'h');
+    } else if (underline && !above.empty()) {
+      found(above, 'h');
+    }
+    const std::size_t mark = line.rfind('^');
+    if (mark != std::string_view::npos && (mark == 0 || line[mark - 1] == ' ' || line[mark - 1] == '\t')) {
+      found(line.substr(mark + 1), 'b');
+      line = strip(line.substr(0, mark));
+    }
+    above = underline ? std::string_view() : line;
+    s.at = end < text.size() ? end + 1 : end;
+    s.line_start = true;
+  }
+}
+
+// ---- resolution
+
+struct resolution {
+  link_status status;
+  std::uint32_t item = vault_names::none;
+};
+
+// What several places share while they resolve: memory that is not allocated for each link.
+struct resolver {
+  const vault_names& names;
+  const path& directory;
+  bool ask_system;  // exact: the table alone cannot say, because of symbolic links or how the system compares names
+  std::string normal, key;
+};
+
+inline resolution resolve_exact(resolver& r, std::string_view slug) {
+  if (slug.empty() || slug.front() == '/' || slug.find('\0') != std::string_view::npos) return {link_status::unsafe};
+  const bool inside = normalize_name(std::string(slug) + ".md", r.normal);
+  const std::uint32_t entry = inside ? r.names.find(r.normal) : vault_names::none;
+  const bool hidden = r.normal.front() == '.' || r.normal.find("/.") != std::string::npos;
+  const bool certain = inside && !r.ask_system;
+  if (certain && entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
+  if (certain && !hidden) return {link_status::broken};
+  const std::optional<path> article = article_path(slug, r.directory);
+  if (!article) return {link_status::unsafe};
+  std::error_code ec;
+  if (!std::filesystem::exists(*article, ec)) return {link_status::broken};
+  if (entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
+  const path root = std::filesystem::canonical(r.directory, ec);  // the link came in by another way
+  std::string inner = to_utf8(article->lexically_relative(root).generic_string<path::value_type>());
+  const std::uint32_t real = ec ? vault_names::none : r.names.find(inner);
+  return {link_status::ok, real == vault_names::none ? real : r.names.item_of(real)};
+}
+
+// The entry a name leads to, `whole` if only a path from the root will do. Leaves what it was found by in r.key.
+inline std::uint32_t find_name(resolver& r, bool whole) {
+  r.key.clear();
+  append_folded(r.key, r.normal);
+  const auto look = [&](bool only_notes) {
+    const std::uint32_t entry = r.names.find(r.key);
+    if (entry == vault_names::none) return entry;
+    const std::uint32_t item = r.names.item_of(entry);
+    const vault_names::sort_of sort = r.names.sort(item);
+    if (only_notes && sort != vault_names::sort_of::note) return vault_names::none;
+    const bool fits = !whole || (sort != vault_names::sort_of::alias && r.names.is_whole(item, r.key));
+    return fits ? entry : vault_names::none;
+  };
+  if (ends_with(r.key, ".md")) {
+    r.key.resize(r.key.size() - 3);
+    const std::uint32_t entry = look(true);
+    if (entry != vault_names::none) return entry;
+    r.key += ".md";
+  }
+  return look(false);
+}
+
+inline resolution resolve_name(resolver& r, std::string_view note, std::uint32_t source) {
+  if (note.empty()) return {source == vault_names::none ? link_status::broken : link_status::ok, source};
+  if (note.find('\0') != std::string_view::npos) return {link_status::unsafe};
+  const bool rooted = note.front() == '/';
+  const bool relative = note.substr(0, 2) == "./" || note.substr(0, 3) == "../";
+  const bool from_folder = relative && source != vault_names::none;
+  if (!normalize_name(from_folder ? std::string(r.names.folder(source)).append(note) : std::string(note), r.normal)) {
+    return {link_status::unsafe};
+  }
+  const std::uint32_t entry = r.normal.empty() ? vault_names::none : find_name(r, rooted || relative);
+  if (entry == vault_names::none) return {rooted ? link_status::unsafe : link_status::broken};
+  const std::uint32_t best = r.names.item_of(entry);
+  if (!r.names.has_rival(entry)) return {link_status::ok, r.names.leads_to(best)};
+  if (r.names.is_whole(best, r.key)) {  // the exact path, unless another differs from it in case only
+    if (!r.names.is_whole(r.names.item_of(r.names.next_of(entry)), r.key)) return {link_status::ok, best};
+    const bool note_like = r.names.sort(best) == vault_names::sort_of::note && !ends_with(r.normal, ".md");
+    for (std::uint32_t e = entry; e != vault_names::none; e = r.names.next_of(e)) {
+      if (r.names.name(r.names.item_of(e)) == r.normal + (note_like ? ".md" : "")) return {link_status::ok, r.names.item_of(e)};
+    }
+    return {link_status::ambiguous, r.names.leads_to(best)};
+  }
+  if (source != vault_names::none && r.names.sort(best) != vault_names::sort_of::alias) {
+    std::string beside;
+    append_folded(beside, r.names.folder(source));
+    const std::uint32_t near = r.names.find(beside.append(r.key));
+    if (near != vault_names::none && r.names.is_whole(r.names.item_of(near), beside)) {
+      return {link_status::ambiguous, r.names.item_of(near)};
+    }
+  }
+  return {link_status::ambiguous, r.names.leads_to(best)};
+}
+
+// ---- the graph
+
+struct vault_link {
+  std::uint32_t source, target, item, line, column;
+  link_status status;
+  bool embed, frontmatter;
+};
+
+struct vault_index {
+  path directory;
+  graph_options options;
+  vault_names names;
+  bool symlinks = false;
+  std::string target_text;
+  std::vector<std::size_t> target_ends;
+  std::vector<vault_link> links;
+  std::vector<std::uint32_t> first_link, inbound, first_backlink, backlinks, orphans;
+  std::vector<bool> unreadable;
+  struct candidate_list {
+    std::uint32_t entry, first, count;
+    bool operator<(const candidate_list& o) const noexcept { return entry < o.entry; }
+  };
+  std::vector<candidate_list> candidate_lists;
+  std::vector<std::uint32_t> candidates;
+  std::size_t counts[5] = {};
+  std::vector<graph_failure> failures;
+
+  std::string_view target(std::uint32_t i) const {
+    const std::size_t begin = i == 0 ? 0 : target_ends[i - 1];
+    return std::string_view(target_text).substr(begin, target_ends[i] - begin);
+  }
+  resolver make_resolver() const { return {names, directory, symlinks || sizeof(path::value_type) != 1, {}, {}}; }
+};
+
+inline resolution resolve(const vault_index& v, resolver& r, std::string_view target, std::uint32_t source) {
+  if (v.options.resolve == link_resolution::exact) return resolve_exact(r, target);
+  return resolve_name(r, strip(target.substr(0, target.find('#'))), source);
+}
+
+// Fills a vault_index: names, then links note by note, then what they lead to.
+class vault_builder {
+ public:
+  explicit vault_builder(vault_index& v) : v_(v), slots_(1024, none) {
+    salt_[0] = os::random_bits();
+    salt_[1] = os::random_bits();
+  }
+
+  bool run(progress_call progress, status& s) {
+    vault_listing listing;
+    if (!list_vault(v_.directory, v_.options.include_hidden, listing, s)) return false;
+    if (listing.notes.size() + listing.others.size() >= none / 2) return s.fail("", std::make_error_code(std::errc::value_too_large));
+    v_.symlinks = listing.symlinks;
+    v_.failures = std::move(listing.failures);
+    v_.names.exact = v_.options.resolve == link_resolution::exact;
+    for (const vault_file& f : listing.notes) v_.names.add(f.name, vault_names::sort_of::note);
+    for (const vault_file& f : listing.others) v_.names.add(f.name, vault_names::sort_of::file);
+    listing.others = {};
+    read_all(listing, progress);
+    for (const auto& [name, note] : aliases_) v_.names.add(name, vault_names::sort_of::alias, note);
+    slots_ = {};
+    v_.names.build();
+    resolve_all();
+    count();
+    return true;
+  }
+
+ private:
+  static constexpr std::uint32_t none = vault_names::none;
+
+  void read_all(const vault_listing& listing, progress_call progress) {
+    note_reader reader(listing);
+    v_.unreadable.assign(listing.notes.size(), false);
+    v_.first_link.reserve(listing.notes.size() + 1);
+    for (std::uint32_t i = 0; i < listing.notes.size(); ++i) {
+      v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
+      first_anchor_.push_back(anchors_.size());
+      status s;
+      std::string_view text;
+      if (reader.read(listing.notes[i], text, s) && (text.size() >= none || v_.links.size() + text.size() / 5 >= none)) {
+        s.fail("", std::make_error_code(std::errc::file_too_large));
+      }
+      if (s.failed()) {
+        v_.failures.push_back({listing.notes[i].name, s.code});
+        v_.unreadable[i] = true;
+      } else {
+        read_note(i, text);
+      }
+      if (progress.call != nullptr) progress.call(progress.object, i + 1, listing.notes.size());
+    }
+    v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
+    first_anchor_.push_back(anchors_.size());
+    v_.links.shrink_to_fit();
+  }
+
+  void read_note(std::uint32_t note, std::string_view text) {
+    wikilink_options how;
+    how.include_code = v_.options.include_code;
+    const bool by_name = v_.options.resolve == link_resolution::name;
+    text_position at;
+    std::size_t counted = 0;
+    for (const wikilink& link : wikilinks(text, how)) {
+      const text_position step = position_of(text.substr(counted), link.offset - counted);
+      at.column = step.line == 1 ? at.column + step.column - 1 : step.column;
+      at.line += step.line - 1;
+      counted = link.offset;
+      std::string_view target = link.target;
+      const bool for_table = link.piped && !target.empty() && target.back() == '\\' && (by_name || !how.include_code);
+      if (for_table) target.remove_suffix(1);
+      v_.links.push_back({note, intern(strip(target)), none, static_cast<std::uint32_t>(at.line),
+                          static_cast<std::uint32_t>(at.column), link_status::broken, link.embed, link.frontmatter});
+    }
+    if (!by_name) return;
+    each_alias(text.substr(0, find_frontmatter_end(text)),
+               [&](std::string_view alias) { aliases_.emplace_back(std::string(alias), note); });
+    if (v_.options.check_anchors) {
+      each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(a, sort, salt_)); });
+    }
+  }
+
+  std::uint32_t intern(std::string_view text) {
+    if ((v_.target_ends.size() + 1) * 2 > slots_.size()) grow();
+    for (std::size_t slot = hash_name(text, salt_) & (slots_.size() - 1);; slot = (slot + 1) & (slots_.size() - 1)) {
+      if (slots_[slot] == none) {
+        slots_[slot] = static_cast<std::uint32_t>(v_.target_ends.size());
+        v_.target_text += text;
+        v_.target_ends.push_back(v_.target_text.size());
+        return slots_[slot];
+      }
+      if (v_.target(slots_[slot]) == text) return slots_[slot];
+    }
+  }
+
+  void grow() {
+    slots_.assign(slots_.size() * 2, none);
+    for (std::uint32_t i = 0; i < v_.target_ends.size(); ++i) {
+      std::size_t slot = hash_name(v_.target(i), salt_) & (slots_.size() - 1);
+      while (slots_[slot] != none) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = i;
+    }
+  }
+
+  // Most targets mean the same wherever they stand: those are resolved once.
+  void resolve_all() {
+    resolver r = v_.make_resolver();
+    std::vector<resolution> known(v_.target_ends.size(), resolution{link_status::no_anchor, none});
+    for (vault_link& link : v_.links) {
+      resolution& once = known[link.target];
+      if (once.status == link_status::no_anchor) {
+        const resolution now = resolve(v_, r, v_.target(link.target), link.source);
+        const std::string_view target = v_.target(link.target);
+        const char first = target.empty() ? '#' : target.front();
+        const bool depends_on_source = now.status == link_status::ambiguous || first == '.' || first == '#';
+        if (now.status == link_status::ambiguous) remember_candidates(r);
+        if (!depends_on_source || v_.options.resolve == link_resolution::exact) once = now;
+        link.status = now.status;
+        link.item = now.item;
+      } else {
+        link.status = once.status;
+        link.item = once.item;
+      }
+      if (v_.options.check_anchors && link.status == link_status::ok && link.item < v_.names.notes()) check_anchor(link);
+    }
+    sort_by_merging(v_.candidate_lists);
+    sort_anchors_ = {};
+  }
+
+  void remember_candidates(const resolver& r) {
+    const std::uint32_t entry = v_.names.find(r.key);
+    if (entry >= seen_.size()) seen_.resize(entry + std::size_t{1});
+    if (seen_[entry]) return;
+    seen_[entry] = true;
+    const auto first = static_cast<std::uint32_t>(v_.candidates.size());
+    const vault_names::sort_of sort = v_.names.sort(v_.names.item_of(entry));
+    for (std::uint32_t e = entry; e != none; e = v_.names.next_of(e)) {
+      const std::uint32_t item = v_.names.item_of(e);
+      if (v_.names.sort(item) == sort && v_.names.leads_to(item) < v_.names.notes()) v_.candidates.push_back(v_.names.leads_to(item));
+    }
+    v_.candidate_lists.push_back({entry, first, static_cast<std::uint32_t>(v_.candidates.size()) - first});
+  }
+
+  void check_anchor(vault_link& link) {
+    wikilink parts;
+    parts.target = v_.target(link.target);
+    const anchor a = anchor_of(parts);
+    if (v_.unreadable[link.item]) return;
+    if (!a.block.empty() && !has_anchor(link.item, a.block, 'b')) link.status = link_status::no_anchor;
+    for (std::string_view rest = a.heading; !rest.empty() && link.status == link_status::ok;) {
+      const std::size_t cut = rest.find('#');
+      const std::string_view one = strip(rest.substr(0, cut));
+      if (!one.empty() && !has_anchor(link.item, one, 'h')) link.status = link_status::no_anchor;
+      rest = cut == std::string_view::npos ? std::string_view() : rest.substr(cut + 1);
+    }
+  }
+
+  bool has_anchor(std::uint32_t note, std::string_view text, char sort) {
+    if (sort_anchors_.size() != anchors_.size()) sort_anchors();
+    const std::uint64_t wanted = anchor_hash(text, sort, salt_);
+    std::size_t low = first_anchor_[note], high = first_anchor_[note + std::size_t{1}];
+    while (low < high) {
+      const std::size_t middle = low + (high - low) / 2;
+      if (sort_anchors_[middle] < wanted) low = middle + 1; else high = middle;
+    }
+    return low < first_anchor_[note + std::size_t{1}] && sort_anchors_[low] == wanted;
+  }
+
+  void sort_anchors() {
+    for (std::size_t i = 0; i + 1 < first_anchor_.size(); ++i) {
+      std::vector<std::uint64_t> of_note(anchors_.begin() + static_cast<std::ptrdiff_t>(first_anchor_[i]),
+                                         anchors_.begin() + static_cast<std::ptrdiff_t>(first_anchor_[i + 1]));
+      sort_by_merging(of_note);
+      sort_anchors_.insert(sort_anchors_.end(), of_note.begin(), of_note.end());
+    }
+  }
+
+  // Inbound counts, orphans, and the links to each note in the order of the links.
+  void count() {
+    const std::uint32_t notes = v_.names.notes();
+    std::vector<std::uint32_t> last_source(notes, none);
+    v_.inbound.assign(notes, 0);
+    v_.first_backlink.assign(notes + std::size_t{1}, 0);
+    for (const vault_link& link : v_.links) {
+      ++v_.counts[static_cast<std::size_t>(link.status)];
+      if (link.item >= notes || link.item == link.source) continue;
+      ++v_.first_backlink[link.item + std::size_t{1}];
+      if (std::exchange(last_source[link.item], link.source) != link.source) ++v_.inbound[link.item];
+    }
+    for (std::uint32_t i = 0; i < notes; ++i) {
+      v_.first_backlink[i + std::size_t{1}] += v_.first_backlink[i];
+      if (v_.inbound[i] == 0) v_.orphans.push_back(i);
+    }
+    v_.backlinks.resize(v_.first_backlink[notes]);
+    std::vector<std::uint32_t> next(v_.first_backlink.begin(), v_.first_backlink.end());
+    for (std::uint32_t i = 0; i < v_.links.size(); ++i) {
+      const vault_link& link = v_.links[i];
+      if (link.item < notes && link.item != link.source) v_.backlinks[next[link.item]++] = i;
+    }
+  }
+
+  vault_index& v_;
+  std::uint64_t salt_[2];
+  std::vector<std::uint32_t> slots_;  // of the targets seen
+  std::vector<std::pair<std::string, std::uint32_t>> aliases_;
+  std::vector<std::uint64_t> anchors_, sort_anchors_;
+  std::vector<std::size_t> first_anchor_;
+  std::vector<bool> seen_;
+};
+
+MEMORIA_FS_INLINE graph_note item_at(const vault_index& v, std::size_t i, const graph_note*) {
+  const auto n = static_cast<std::uint32_t>(i);
+  return {v.names.name(n), i, v.inbound[i], v.first_link[i + 1] - v.first_link[i], !v.unreadable[i]};
+}
+
+MEMORIA_FS_INLINE graph_link item_at(const vault_index& v, std::size_t i, const graph_link*) {
+  const vault_link& link = v.links[i];
+  graph_link out;
+  out.target = v.target(link.target);
+  out.index = i;
+  out.source = link.source;
+  if (link.item < v.names.notes()) out.destination = link.item;
+  out.position.line = link.line;
+  out.position.column = link.column;
+  out.status = link.status;
+  out.embed = link.embed;
+  out.frontmatter = link.frontmatter;
+  return out;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE link_graph::link_graph() noexcept = default;
+MEMORIA_FS_INLINE link_graph::link_graph(link_graph&&) noexcept = default;
+MEMORIA_FS_INLINE link_graph& link_graph::operator=(link_graph&&) noexcept = default;
+MEMORIA_FS_INLINE link_graph::~link_graph() = default;
+
+namespace detail {
+
+inline std::unique_ptr<vault_index> read_vault(const path& directory, const graph_options& options, progress_call progress,
+                                               status& s) {
+  auto index = std::make_unique<vault_index>();
+  index->directory = directory;
+  index->options = options;
+  if (!vault_builder(*index).run(progress, s)) index.reset();
+  return index;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options, detail::progress_call progress,
+                                         std::error_code& ec) {
+  detail::status s;
+  index_ = detail::read_vault(directory, options, progress, s);
+  ec = s.code;
+}
+
+MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options, std::error_code& ec)
+    : link_graph(directory, options, detail::progress_call(), ec) {}
+
+MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, std::error_code& ec)
+    : link_graph(directory, graph_options(), ec) {}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::notes() const {
+  return {index_.get(), 0, index_ ? index_->names.notes() : 0, nullptr};
+}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_link> link_graph::links() const {
+  return {index_.get(), 0, index_ ? index_->links.size() : 0, nullptr};
+}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_link> link_graph::links_of(std::size_t note) const {
+  return {index_.get(), index_->first_link[note], index_->first_link[note + 1] - index_->first_link[note], nullptr};
+}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_link> link_graph::backlinks(std::size_t note) const {
+  const std::uint32_t first = index_->first_backlink[note];
+  return {index_.get(), 0, index_->first_backlink[note + 1] - first, index_->backlinks.data() + first};
+}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::orphans() const {
+  return {index_.get(), 0, index_ ? index_->orphans.size() : 0, index_ ? index_->orphans.data() : nullptr};
+}
+
+MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::candidates(std::size_t link) const {
+  const detail::vault_link& which = index_->links[link];
+  detail::resolver r = index_->make_resolver();
+  if (which.status != link_status::ambiguous) return {index_.get(), 0, 0, nullptr};
+  detail::resolve(*index_, r, index_->target(which.target), which.source);
+  const std::uint32_t entry = index_->names.find(r.key);
+  std::size_t low = 0, high = index_->candidate_lists.size();
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (index_->candidate_lists[middle].entry < entry) low = middle + 1; else high = middle;
+  }
+  const auto& list = index_->candidate_lists[low];
+  return {index_.get(), 0, list.count, index_->candidates.data() + list.first};
+}
+
+MEMORIA_FS_INLINE std::size_t link_graph::count(link_status status) const noexcept {
+  return index_ ? index_->counts[static_cast<std::size_t>(status)] : 0;
+}
+
+MEMORIA_FS_INLINE const std::vector<graph_failure>& link_graph::failures() const noexcept {
+  static const std::vector<graph_failure> none;
+  return index_ ? index_->failures : none;
+}
+
+MEMORIA_FS_INLINE std::optional<std::size_t> link_graph::find(std::string_view link) const {
+  if (!index_) return std::nullopt;
+  detail::resolver r = index_->make_resolver();
+  const detail::resolution found = detail::resolve(*index_, r, parse_wikilink(link), detail::vault_names::none);
+  if (found.item >= index_->names.notes()) return std::nullopt;
+  return found.item;
+}
+
+MEMORIA_FS_INLINE bool wiki_article_exists(std::string_view link, const path& knowledge_dir) {
+  const std::optional<path> article = detail::article_path(link, knowledge_dir);
+  std::error_code ec;
+  return article && std::filesystem::exists(*article, ec);
+}
+
+namespace detail {
+
+inline bool links_to(std::string_view text, std::string_view target) {
+  bracketed found;
+  for (std::size_t at = 0, close = 0; next_match(text, at, close, found);) {
+    if (strip(text.substr(found.open + 2, found.pipe - found.open - 2)) == target) return true;
+  }
+  return false;
+}
+
+inline std::size_t count_inbound(std::string_view target, const path& directory, const path& exclude, status& s) {
+  vault_listing listing;
+  os::info left_out;
+  status not_there;
+  if (!exclude.empty()) os::get_info_path(exclude, left_out, not_there);
+  if (!list_vault(directory, false, listing, s)) return 0;
+  if (!listing.failures.empty()) return s.fail("list", listing.failures[0].code, listing.failures[0].name), 0;
+  note_reader reader(listing);
+  std::size_t count = 0;
+  for (const vault_file& note : listing.notes) {
+    std::string_view text;
+    if (!reader.read(note, text, s)) return s.note = note.name, 0;
+    if (!links_to(text, target)) continue;
+    os::info own;
+    const bool excluded = left_out.type != os::kind::none &&
+                          os::get_info_at(reader.folder_of(note, s), note_reader::leaf_of(note).c_str(), true, own, s) &&
+                          own.same_file(left_out);
+    if (!excluded) ++count;
+  }
+  return s.failed() ? 0 : count;
+}
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, const path& exclude,
+                                                  std::error_code& ec) {
+  detail::status s;
+  const std::size_t count = detail::count_inbound(target, knowledge_dir, exclude, s);
+  ec = s.code;
+  return count;
+}
+
+MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, std::error_code& ec) {
+  return count_inbound_links(target, knowledge_dir, path(), ec);
+}
+
+// ---- rename_article
+
+namespace detail {
+
+// Puts `content` in the place of a note that still reads `expected`; `conflict` if it reads otherwise, and nothing is done.
+// Where the system can exchange two names, what was displaced is looked at afterwards, so that no edit falls in between;
+// elsewhere the note is compared just before it is replaced.
+inline bool swap_content(const path& file, std::string_view expected, std::string_view content, const write_options& options,
+                         bool& conflict, status& s) {
+  target t;
+  if (!locate(file, options, t, s)) return false;
+  replacement r(std::move(t), options);
+  if (!begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
+  const os::directory& d = *r.t.dir;
+  const auto reads_otherwise = [&](const path::string_type& name, status& own) {
+    std::string now;
+    const os::handle h = os::open_at(d, name.c_str(), os::read_only | os::no_follow, 0, own);
+    return !h || !read_regular(h, now, own) || now != expected;
+  };
+  status own;
+  if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
+    conflict = reads_otherwise(r.name, s);
+    if (conflict) os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, s);
+    r.discard();
+    return !s.failed() && (conflict || sync_after_rename(r, s));
+  }
+  if (own.code == std::errc::no_such_file_or_directory) return s.fail(own.step, own.code);
+  conflict = reads_otherwise(r.t.name, s);
+  return !s.failed() && (conflict || (publish(r, s) && sync_after_rename(r, s)));
+}
+
+// Why a path from the root cannot name a note for rename_article; nullptr if it can.
+inline const char* unfit_name(std::string_view name) {
+  if (name.find_first_of(std::string_view("[]|#^\r\n\0", 8)) != std::string_view::npos) return "a link cannot hold this name";
+  if (name.empty() || name.front() == '/') return "not a path from the directory";
+  for (std::size_t at = 0; at <= name.size();) {
+    const std::size_t end = find_byte(name, '/', at, name.size());
+    if (end == at || name[at] == '.') return "an empty or hidden component";
+    at = end + 1;
+  }
+  return strip(name).size() == name.size() ? nullptr : "white space at an end";
+}
+
+class article_rename {
+ public:
+  article_rename(const path& directory, const rename_options& options, rename_report& report)
+      : directory_(directory), options_(options), report_(report) {
+    options_.write.overwrite = true;
+    options_.write.generations = 0;
+    options_.write.symlinks = symlink_policy::follow;
+  }
+
+  bool run(std::string_view from, std::string_view to, status& s) {
+    if (!accept(from, from_, s) || !accept(to, to_, s)) return false;
+    if (from_ == to_) return s.fail("", std::make_error_code(std::errc::file_exists), "both names are the same");
+    file_lock one_at_a_time;
+    if (!options_.dry_run) {
+      std::error_code ec;
+      one_at_a_time = file_lock(directory_ / ".memoria.lock", ec);
+      if (ec && ec != errc::lock_unsupported) return s.fail("lock", ec);
+    }
+    graph_options how;
+    how.resolve = options_.resolve;
+    how.include_code = options_.include_code;
+    how.include_hidden = options_.include_hidden;
+    before_ = read_vault(directory_, how, {}, s);
+    if (!before_) return false;
+    report_.failures = before_->failures;
+    if (!options_.skip_unreadable && !report_.failures.empty()) {
+      return s.fail("read", report_.failures[0].code, report_.failures[0].name);
+    }
+    const std::uint32_t copy = note_named(to_);
+    moved_ = note_named(from_);
+    if (moved_ == none) {
+      return copy != none || s.fail("", std::make_error_code(std::errc::no_such_file_or_directory), from_);
+    }
+    prepare_names(copy);
+    return move(s);
+  }
+
+ private:
+  static constexpr std::uint32_t none = vault_names::none;
+  static constexpr int attempts = 16;
+
+  bool accept(std::string_view name, std::string& full, status& s) const {
+    if (ends_with(name, ".md")) name.remove_suffix(3);
+    full = std::string(name) + ".md";
+    const char* why = unfit_name(name);
+    if (why == nullptr && !article_path(name, directory_)) why = "leads out of the directory";
+    return why == nullptr || s.fail("", make_error_code(errc::unsafe_path), full + ": " + why);
+  }
+
+  path file(std::string_view name) const { return directory_ / from_utf8(name).value_or(path()); }
+
+  std::uint32_t note_named(std::string_view name) const {
+    for (std::uint32_t i = 0; i < before_->names.notes(); ++i) {
+      if (before_->names.name(i) == name) return i;
+    }
+    return none;
+  }
+
+  // The names as they are, and as they will be. A new note that a killed call left behind is in neither.
+  void prepare_names(std::uint32_t copy) {
+    if (copy != none) {
+      before_->names.hidden = copy;
+      before_->names.build();
+    }
+    after_ = before_->names;
+    after_.rename(moved_, to_);
+    after_.build();
+  }
+
+  bool move(status& s) {
+    std::string old_text;
+    if (!read_file(file(from_), old_text, s)) return false;
+    std::string new_text = rewritten(moved_, old_text, &report_.changes);
+    os::info old_info, new_info;
+    status not_there;
+    const bool there = os::get_info_path(file(to_), new_info, not_there);
+    const bool same = there && os::get_info_path(file(from_), old_info, s) && old_info.same_file(new_info);
+    if (there && !same) {  // ours, from a call that was killed?
+      std::string found;
+      if (new_info.type != os::kind::regular || !read_file(file(to_), found, s) || found != new_text) {
+        return s.fail("", std::make_error_code(std::errc::file_exists), to_);
+      }
+    }
+    report_.moved = true;
+    if (options_.dry_run) return rewrite_others(s);
+    if (!there && !create(new_text, s)) return false;
+    if (same && new_text != old_text && !settle(file(from_), old_text, new_text, s)) return false;
+    if (!rewrite_others(s)) return false;
+    if (same) return rename_in_place(s);
+    return remove_old(old_text, new_text, s);
+  }
+
+  bool create(std::string_view text, status& s) const {
+    target old;
+    target t;
+    if (!locate(file(from_), where_it_is(), old, s) || !locate(file(to_), options_.write, t, s)) return false;
+    write_options how = options_.write;
+    how.overwrite = false;
+    replacement r(std::move(t), how);
+    if (!begin(r, s) || !write(r, text, s)) return false;
+    r.t.existing = old.existing;  // whose mode and owner the new note gets
+    return seal(r, s) && (r.t.existing = {}, publish(r, s)) && sync_after_rename(r, s);
+  }
+
+  bool settle(const path& where, std::string_view expected, std::string_view content, status& s) const {
+    bool conflict = false;
+    if (!swap_content(where, expected, content, options_.write, conflict, s)) return false;
+    return !conflict || s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(where));
+  }
+
+  bool rename_in_place(status& s) const {
+    target a, b;
+    write_options as_is = where_it_is();
+    as_is.symlinks = symlink_policy::replace;
+    if (!locate(file(from_), as_is, a, s) || !locate(file(to_), as_is, b, s)) return false;
+    return os::rename_at(*a.dir, a.name.c_str(), *b.dir, b.name.c_str(), os::rename_mode::replace, s) &&
+           (options_.write.durable != durability::full || os::sync_directory(*b.dir, s));
+  }
+
+  // The old note is taken aside before it is removed, so that an edit of the last moment is seen.
+  bool remove_old(std::string old_text, std::string new_text, status& s) const {
+    target t;
+    write_options as_is = where_it_is();
+    as_is.symlinks = symlink_policy::replace;
+    if (!locate(file(from_), as_is, t, s)) return false;
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+      const path::string_type aside = temporary_name();
+      if (!os::rename_at(*t.dir, t.name.c_str(), *t.dir, aside.c_str(), os::rename_mode::replace, s)) return false;
+      std::string now;
+      status unread;
+      const os::handle h = os::open_at(*t.dir, aside.c_str(), os::read_only, 0, unread);
+      if (h && read_regular(h, now, unread) && now == old_text) {
+        return os::unlink_at(*t.dir, aside.c_str(), s) &&
+               (options_.write.durable != durability::full || os::sync_directory(*t.dir, s));
+      }
+      if (!rename_without_clobber(*t.dir, aside.c_str(), t.name.c_str(), s)) return false;
+      if (unread.failed()) return s.fail(unread.step, unread.code, from_);
+      std::string merged = rewritten(moved_, now, nullptr);
+      if (!settle(file(to_), new_text, merged, s)) return false;
+      old_text = std::move(now);
+      new_text = std::move(merged);
+    }
+    return s.fail("", make_error_code(errc::changed_meanwhile), from_);
+  }
+
+  bool rewrite_others(status& s) {
+    const std::uint32_t notes = before_->names.notes();
+    for (std::uint32_t i = 0; i < notes; ++i) {
+      if (i == moved_ || i == before_->names.hidden || !needs_rewriting(i)) continue;
+      if (!rewrite_note(i, s)) return false;
+    }
+    return true;
+  }
+
+  bool needs_rewriting(std::uint32_t note) const {
+    for (std::uint32_t i = before_->first_link[note]; i < before_->first_link[note + std::size_t{1}]; ++i) {
+      const std::string_view target = before_->target(before_->links[i].target);
+      if (new_note(note, strip(target.substr(0, target.find('#'))))) return true;
+    }
+    return false;
+  }
+
+  bool rewrite_note(std::uint32_t note, status& s) {
+    const path where = file(before_->names.name(note));
+    const std::size_t known_changes = report_.changes.size();
+    for (int attempt = 0; attempt < attempts; ++attempt) {
+      std::string text;
+      status own;
+      if (!read_file(where, text, own)) {
+        return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code, to_utf8(where));
+      }
+      report_.changes.resize(known_changes);
+      const std::string changed = rewritten(note, text, &report_.changes);
+      bool conflict = false;
+      if (options_.dry_run || changed == text) return true;
+      if (!swap_content(where, text, changed, options_.write, conflict, s)) return false;
+      if (!conflict) return true;
+    }
+    return s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(where));
+  }
+
+  std::string rewritten(std::uint32_t note, std::string_view text, std::vector<link_change>* changes) const {
+    wikilink_options how;
+    how.include_code = options_.include_code;
+    return replace_wikilinks(text, [&](const wikilink& link) {
+      std::optional<std::string> to = new_note(note, link.note());
+      if (to && changes != nullptr) {
+        const std::string_view in = after_.name(note);
+        changes->push_back({std::string(in), position_of(text, link.offset), std::string(link.note()), *to});
+      }
+      return to;
+    }, how);
+  }
+
+  resolution resolve_in(const vault_names& names, std::uint32_t source, std::string_view note) const {
+    resolver r{names, directory_, false, {}, {}};
+    return names.exact ? resolve_exact(r, note) : resolve_name(r, note, source);
+  }
+
+  // What the note part of a link must become to lead where it led; nothing if it still does, or never did.
+  std::optional<std::string> new_note(std::uint32_t source, std::string_view note) const {
+    if (note.empty()) return std::nullopt;
+    const resolution was = resolve_in(before_->names, source, note);
+    if (was.item == none) return std::nullopt;
+    const resolution now = resolve_in(after_, source, note);
+    if (now.item == was.item && (now.status == was.status || now.status == link_status::ok)) return std::nullopt;
+    std::string full(after_.name(was.item));
+    if (full.find_first_of("[]|#^\r\n") != std::string::npos) return std::nullopt;
+    const bool keep_md = ends_with(note, ".md") && !after_.exact;
+    if (was.item < after_.notes() && !keep_md) full.resize(full.size() - 3);
+    if (note.front() == '/') return "/" + full;
+    std::size_t begin = full.size();
+    bool path_from_root = note.front() == '.' || after_.exact;
+    for (std::size_t at = 0; !path_from_root && at != std::string_view::npos; at = note.find('/', at + 1)) {
+      begin = begin == 0 ? 0 : full.rfind('/', begin - 1);  // as many folders as were written
+      if (begin == std::string::npos) path_from_root = true;
+    }
+    if (!path_from_root) {
+      const std::string same_style = full.substr(begin + 1);
+      const resolution short_one = resolve_in(after_, source, same_style);
+      if (short_one.item == was.item && short_one.status == link_status::ok) return same_style;
+    }
+    return full;
+  }
+
+  const path& directory_;
+  rename_options options_;
+  rename_report& report_;
+  std::string from_, to_;
+  std::unique_ptr<vault_index> before_;
+  vault_names after_;
+  std::uint32_t moved_ = none;
+};
+
+}  // namespace detail
+
+MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
+                                               const rename_options& options, std::error_code& ec) {
+  rename_report report;
+  detail::status s;
+  detail::article_rename(directory, options, report).run(from, to, s);
+  ec = s.code;
+  return report;
+}
+
+MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
+                                               std::error_code& ec) {
+  return rename_article(directory, from, to, rename_options(), ec);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, const path& exclude) {
+  detail::status s;
+  const std::size_t count = detail::count_inbound(target, knowledge_dir, exclude, s);
+  detail::throw_if_failed("count_inbound_links", knowledge_dir, s);
+  return count;
+}
+
+MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options) {
+  detail::status s;
+  index_ = detail::read_vault(directory, options, {}, s);
+  detail::throw_if_failed("link_graph", directory, s);
+}
+
+MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
+                                               const rename_options& options) {
+  rename_report report;
+  detail::status s;
+  detail::article_rename(directory, options, report).run(from, to, s);
+  detail::throw_if_failed("rename_article", directory, s);
+  return report;
+}
+#endif
+
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+// ---- Tests ------------------------------------------------------------------------------------------------------------
+//
+// This header is its own test program; the first screen has the command. TMPDIR names the file system it tries.
+
+#ifdef MEMORIA_FS_TESTS
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+// A directory of its own for one test case.
+struct scratch {
+  path dir;
+  scratch() : dir(std::filesystem::temp_directory_path() / ("memoria-test-" + std::to_string(detail::os::random_bits()))) {
+    std::filesystem::create_directories(dir);
+  }
+  scratch(const scratch&) = delete;
+  scratch& operator=(const scratch&) = delete;
+  ~scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(dir, ignored);
+  }
+  path operator/(const char* name) const { return dir / name; }
+  std::vector<std::string> names() const {  // what is directly in it, sorted
+    std::vector<std::string> out;
+    for (const auto& entry : std::filesystem::directory_iterator(dir)) out.push_back(detail::to_utf8(entry.path().filename()));
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+};
+
+// Written and read without the code under test.
+inline void put(const path& file, std::string_view content) {
+  std::ofstream out(file, std::ios::binary | std::ios::trunc);
+  out.write(content.data(), static_cast<std::streamsize>(content.size()));
+}
+inline std::string contents(const path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
+}
+inline std::vector<std::string> list(std::initializer_list<const char*> names) { return {names.begin(), names.end()}; }
+
+// Symbolic links need a right on Windows, and Wine does not show them as such.
+inline bool can_symlink() {
+  const scratch here;
+  put(here / "a", "a");
+  std::error_code ec;
+  std::filesystem::create_symlink("a", here / "link", ec);
+  return !ec && std::filesystem::is_symlink(here / "link", ec);
+}
+
+// The n-th system call of a run fails, or transfers less than it was asked to.
+struct fault {
+  static inline long countdown = -1;
+  static inline int error = 0;
+  static inline std::size_t at_most = SIZE_MAX;
+  static inline std::string struck;  // the call that was hit
+
+  static detail::os::verdict judge(const detail::os::event& e) {
+    if (countdown < 0 || countdown-- != 0) return {};
+    struck = e.call;
+    return {error, at_most};
+  }
+  fault(long n, int code, std::size_t limit = SIZE_MAX) {
+    countdown = n, error = code, at_most = limit;
+    struck.clear();
+    detail::os::seam() = judge;
+  }
+  fault(const fault&) = delete;
+  fault& operator=(const fault&) = delete;
+  ~fault() {
+    detail::os::seam() = nullptr;
+    countdown = -1;
+  }
+};
+
+#ifdef _WIN32
+constexpr int io_error = 1117, disk_full = 112, no_entry = 2;
+#else
+constexpr int io_error = EIO, disk_full = ENOSPC, no_entry = ENOENT;
+#endif
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[errors]");
+
+DOCTEST_TEST_CASE("an error names operation, path, step and reason, and is a filesystem_error") {
+  detail::status s;
+  s.fail("fsync", std::make_error_code(std::errc::no_space_on_device), "hint");
+  s.fail("close", std::make_error_code(std::errc::io_error));
+  const error e("atomic_write_text", "dir/state.json", s);
+  const std::string what = e.what();
+  DOCTEST_CHECK(what.find("atomic_write_text \"dir/state.json\": fsync: ") == 0);
+  DOCTEST_CHECK(what.find("(hint)") != std::string::npos);
+  DOCTEST_CHECK(e.operation() == "atomic_write_text");
+  DOCTEST_CHECK(e.step() == "fsync");
+  DOCTEST_CHECK(e.path1() == path("dir/state.json"));
+  const error forged("f", path(std::string("a\0b\nc", 5)), s);
+  DOCTEST_CHECK(std::string(forged.what()).find("f \"a\\x00b\\x0Ac\": fsync") == 0);
+  const std::filesystem::filesystem_error& base = e;
+  DOCTEST_CHECK(base.code() == std::errc::no_space_on_device);
+}
+
+DOCTEST_TEST_CASE("every errc has a message of its own and the promised std::errc") {
+  std::vector<std::string> messages;
+  for (int i = static_cast<int>(errc::lock_timeout); i <= static_cast<int>(errc::json_missing); ++i) {
+    messages.push_back(make_error_code(static_cast<errc>(i)).message());
+  }
+  std::sort(messages.begin(), messages.end());
+  DOCTEST_CHECK(std::unique(messages.begin(), messages.end()) == messages.end());
+  DOCTEST_CHECK(std::find(messages.begin(), messages.end(), error_category().message(0)) == messages.end());
+  const auto is = [](errc e, std::errc c) { return make_error_code(e) == c; };
+  DOCTEST_CHECK(is(errc::lock_timeout, std::errc::timed_out));
+  DOCTEST_CHECK(is(errc::lock_unsupported, std::errc::not_supported));
+  DOCTEST_CHECK(is(errc::lock_nested, std::errc::resource_deadlock_would_occur));
+  DOCTEST_CHECK(is(errc::unsafe_path, std::errc::operation_not_permitted));
+  DOCTEST_CHECK(is(errc::not_regular, std::errc::invalid_argument));
+  DOCTEST_CHECK(is(errc::is_symlink, std::errc::too_many_symbolic_link_levels));
+  DOCTEST_CHECK(is(errc::size_mismatch, std::errc::io_error));
+  DOCTEST_CHECK(is(errc::corrupt_json, std::errc::illegal_byte_sequence));
+  DOCTEST_CHECK(is(errc::json_limit, std::errc::value_too_large));
+  DOCTEST_CHECK(is(errc::json_type, std::errc::argument_out_of_domain));
+  DOCTEST_CHECK(is(errc::json_missing, std::errc::result_out_of_range));
+  DOCTEST_CHECK(std::error_code(errc::not_durable) == errc::not_durable);
+  DOCTEST_CHECK(std::string(error_category().name()) == "memoria");
+}
+
+DOCTEST_TEST_CASE("UTF-8 and native paths convert without loss") {
+  for (const char* text : {"", "a/b.md", "Ünïcode ☕.md", "\xF0\x9F\x98\x80", "\xED\xA0\x80"}) {
+    const std::optional<path> p = detail::from_utf8(text);
+    DOCTEST_REQUIRE(p.has_value());
+    DOCTEST_CHECK(detail::to_utf8(*p) == text);
+  }
+  for (const char* text : {"\xFF", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "a\x80"}) {
+    const std::optional<path> p = detail::from_utf8(text);
+    if (sizeof(path::value_type) == 1) {
+      DOCTEST_CHECK(detail::to_utf8(p.value()) == text);  // bytes are bytes
+    } else {
+      DOCTEST_CHECK(!p.has_value());
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("lanes find the same bytes as a loop, at every place") {
+  using detail::lanes;
+  char bytes[lanes::width];
+  const auto check = [&](lanes::mask m, auto expected) {
+    for (std::size_t i = 0; i < lanes::width; ++i) {
+      const bool set = ((m >> (i * lanes::bits)) & 1) != 0;
+      DOCTEST_REQUIRE(set == expected(static_cast<unsigned char>(bytes[i])));
+    }
+  };
+  for (unsigned round = 0; round < 512; ++round) {
+    for (std::size_t i = 0; i < lanes::width; ++i) {
+      bytes[i] = static_cast<char>(static_cast<unsigned char>(round < 256 ? round + i : (round * 167 + i * 91) >> (i % 3)));
+    }
+    const lanes v = lanes::load(bytes);
+    check(v.equal('['), [](unsigned c) { return c == '['; });
+    check(v.below(0x20), [](unsigned c) { return c < 0x20; });
+    check(v.high(), [](unsigned c) { return c >= 0x80; });
+    char copy[lanes::width];
+    v.store(copy);
+    DOCTEST_REQUIRE(std::memcmp(bytes, copy, lanes::width) == 0);
+  }
+  DOCTEST_CHECK(detail::first_lane(lanes::mask{1} << (3 * lanes::bits)) == 3);
+}
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[replace]");
+
+DOCTEST_TEST_CASE("atomic_write_text creates, replaces, keeps every byte and leaves nothing else") {
+  const scratch here;
+  const std::string content("bytes \0\xFF\r\n\n", 11);
+  std::error_code ec;
+  atomic_write_text(here / "f", "old", ec);
+  DOCTEST_REQUIRE(!ec);
+  atomic_write_text(here / "f", content, ec);
+  DOCTEST_REQUIRE(!ec);
+  DOCTEST_CHECK(contents(here / "f") == content);
+  DOCTEST_CHECK(read_text(here / "f", ec) == content);
+  atomic_write_text(here / "f", "", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "f").empty());
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("every durability level replaces") {
+  const scratch here;
+  for (const durability level : {durability::none, durability::data, durability::full}) {
+    write_options options;
+    options.durable = level;
+    std::error_code ec;
+    atomic_write_text(here / "f", std::to_string(static_cast<int>(level)), options, ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(contents(here / "f") == std::to_string(static_cast<int>(level)));
+  }
+}
+
+DOCTEST_TEST_CASE("parents are made, and go again when the call fails") {
+  const scratch here;
+  std::error_code ec;
+  atomic_write_text(here / "a" / "b" / "f", "x", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "a" / "b" / "f") == "x");
+  atomic_write_text(here / "c" / "d" / std::string(300, 'n'), "x", ec);
+  DOCTEST_CHECK(ec);
+  if (sizeof(path::value_type) == 1) DOCTEST_CHECK(ec == std::errc::filename_too_long);  // Windows and Wine disagree
+  DOCTEST_CHECK(here.names() == list({"a"}));
+  write_options options;
+  options.create_parents = false;
+  atomic_write_text(here / "e" / "f", "x", options, ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(here.names() == list({"a"}));
+}
+
+DOCTEST_TEST_CASE("overwrite = false never clobbers") {
+  const scratch here;
+  write_options options;
+  options.overwrite = false;
+  std::error_code ec;
+  atomic_write_text(here / "f", "first", options, ec);
+  DOCTEST_CHECK(!ec);
+  atomic_write_text(here / "f", "second", options, ec);
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  DOCTEST_CHECK(contents(here / "f") == "first");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+  // Also where it appears between the look and the rename.
+  atomic_file late(here / "g", options, ec);
+  DOCTEST_REQUIRE(!ec);
+  late.write("mine", ec);
+  put(here / "g", "theirs");
+  late.commit(ec);
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  DOCTEST_CHECK(contents(here / "g") == "theirs");
+  DOCTEST_CHECK(here.names() == list({"f", "g"}));
+}
+
+DOCTEST_TEST_CASE("without a rename that spares, a hard link does not clobber either") {
+  const scratch here;
+  static bool refused;
+  refused = false;
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) != "rename" || refused) return detail::os::verdict{};
+    refused = true;
+#ifdef _WIN32
+    return detail::os::verdict{50, SIZE_MAX};
+#else
+    return detail::os::verdict{EINVAL, SIZE_MAX};
+#endif
+  };
+  write_options options;
+  options.overwrite = false;
+  std::error_code ec;
+  atomic_write_text(here / "f", "x", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(refused);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names() == list({"f"}));
+  DOCTEST_CHECK(contents(here / "f") == "x");
+}
+
+DOCTEST_TEST_CASE("generations keep the newest previous versions") {
+  const scratch here;
+  write_options options;
+  options.generations = 2;
+  std::error_code ec;
+  for (const char* version : {"1", "2", "3", "4"}) {
+    atomic_write_text(here / "f", version, options, ec);
+    DOCTEST_REQUIRE(!ec);
+  }
+  DOCTEST_CHECK(contents(here / "f") == "4");
+  DOCTEST_CHECK(contents(here / "f.gen-1") == "3");
+  DOCTEST_CHECK(contents(here / "f.gen-2") == "2");
+  DOCTEST_CHECK(here.names() == list({"f", "f.gen-1", "f.gen-2"}));
+}
+
+DOCTEST_TEST_CASE("generations are copied where there are no hard links") {
+  const scratch here;
+  put(here / "f", "old");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+#ifdef _WIN32
+    return detail::os::verdict{call == "CreateHardLink" ? 1 : 0, SIZE_MAX};
+#else
+    return detail::os::verdict{call == "link" ? EPERM : 0, SIZE_MAX};
+#endif
+  };
+  write_options options;
+  options.generations = 1;
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "f") == "new");
+  DOCTEST_CHECK(contents(here / "f.gen-1") == "old");
+  DOCTEST_CHECK(here.names() == list({"f", "f.gen-1"}));
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("an existing file keeps its mode, a new one obeys the umask, permissions are set before the rename") {
+  const scratch here;
+  const auto mode = [](const path& p) { return static_cast<unsigned>(std::filesystem::status(p).permissions()) & 07777u; };
+  std::error_code ec;
+  put(here / "f", "old");
+  ::chmod((here / "f").c_str(), 0640);
+  atomic_write_text(here / "f", "new", ec);
+  DOCTEST_CHECK(mode(here / "f") == 0640);
+  const ::mode_t before = ::umask(027);
+  atomic_write_text(here / "g", "new", ec);
+  ::umask(before);
+  DOCTEST_CHECK(mode(here / "g") == 0640);
+  write_options options;
+  options.permissions = std::filesystem::perms(0604);
+  atomic_write_text(here / "f", "new", options, ec);
+  DOCTEST_CHECK(mode(here / "f") == 0604);
+  ::chmod((here / "f").c_str(), 0444);  // read-only is no obstacle: the directory decides
+  atomic_write_text(here / "f", "newer", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(mode(here / "f") == 0444);
+}
+
+DOCTEST_TEST_CASE("an existing file's temporary is private until it has owner and mode, in that order") {
+  const scratch here;
+  put(here / "f", "old");
+  ::chmod((here / "f").c_str(), 0666);
+  static std::string seen;
+  static path watched;
+  seen.clear();
+  watched = here.dir;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call == "write" || call == "fchown" || call == "fchmod" || call == "fsync" || call == "rename") seen.append(call) += ' ';
+    if (call == "write" || call == "fchmod") {
+      struct ::stat st = {};
+      DOCTEST_CHECK(::fstat(static_cast<int>(e.handle), &st) == 0);
+      DOCTEST_CHECK((st.st_mode & 07777u) == 0600);
+    }
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(seen == "write fchmod fsync rename ");
+}
+
+DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept") {
+  if (::geteuid() != 0) {
+    DOCTEST_MESSAGE("skipped: needs root to make a file of another owner");
+    return;
+  }
+  const scratch here;
+  put(here / "f", "old");
+  DOCTEST_REQUIRE(::chown((here / "f").c_str(), 65534, 65534) == 0);
+  DOCTEST_REQUIRE(::chmod((here / "f").c_str(), 04755) == 0);
+  struct ::stat st = {};
+  std::error_code ec;
+  atomic_write_text(here / "f", "kept", ec);
+  DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
+  DOCTEST_CHECK(st.st_uid == 65534);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 04755);
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
+  };
+  atomic_write_text(here / "f", "not kept", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
+  DOCTEST_CHECK(st.st_uid == 0);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0755);
+}
+
+DOCTEST_TEST_CASE("a FIFO or a device is never replaced, read or waited for") {
+  const scratch here;
+  DOCTEST_REQUIRE(::mkfifo((here / "fifo").c_str(), 0600) == 0);
+  std::error_code ec;
+  atomic_write_text(here / "fifo", "x", ec);
+  DOCTEST_CHECK(ec == errc::not_regular);
+  read_text(here / "fifo", ec);
+  DOCTEST_CHECK(ec == errc::not_regular);
+  locked_append_text(here / "fifo", "x", ec);
+  DOCTEST_CHECK(ec == errc::not_regular);
+  DOCTEST_CHECK(here.names() == list({"fifo"}));
+}
+#endif
+
+DOCTEST_TEST_CASE("symbolic links are followed, replaced or refused") {
+  if (!can_symlink()) {
+    DOCTEST_MESSAGE("skipped: no symbolic links here");
+    return;
+  }
+  const scratch here;
+  std::filesystem::create_directory(here / "real");
+  put(here / "real" / "f", "old");
+  std::filesystem::create_symlink(path("real") / "f", here / "link");
+  std::error_code ec;
+  atomic_write_text(here / "link", "new", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(std::filesystem::is_symlink(here / "link"));
+  DOCTEST_CHECK(contents(here / "real" / "f") == "new");
+  write_options options;
+  options.symlinks = symlink_policy::refuse;
+  atomic_write_text(here / "link", "refused", options, ec);
+  DOCTEST_CHECK(ec == errc::is_symlink);
+  DOCTEST_CHECK(contents(here / "real" / "f") == "new");
+  std::filesystem::create_symlink(path("real") / "not-yet", here / "dangling");
+  atomic_write_text(here / "dangling", "made", ec);
+  DOCTEST_CHECK(contents(here / "real" / "not-yet") == "made");
+  options.symlinks = symlink_policy::replace;
+  atomic_write_text(here / "link", "own", options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!std::filesystem::is_symlink(here / "link"));
+  DOCTEST_CHECK(contents(here / "link") == "own");
+  DOCTEST_CHECK(contents(here / "real" / "f") == "new");
+  std::filesystem::create_symlink("loop", here / "loop");
+  atomic_write_text(here / "loop", "x", ec);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+}
+
+DOCTEST_TEST_CASE("names that no file can have are refused, and nothing changes") {
+  const scratch here;
+  std::filesystem::create_directory(here / "dir");
+  put(here / "file", "x");
+  const auto fails = [&](const path& p) {
+    std::error_code write, read, append, lock;
+    atomic_write_text(p, "new", write);
+    read_text(p, read);
+    locked_append_text(p, "new", append);
+    const file_lock l(p, lock);
+    return write && read && append && lock;
+  };
+  DOCTEST_CHECK(fails(path()));
+  DOCTEST_CHECK(fails(here / "dir"));
+  DOCTEST_CHECK(fails(here.dir / "dir" / ""));
+  DOCTEST_CHECK(fails(here.dir / "."));
+  DOCTEST_CHECK(fails(here.dir / ".."));
+  DOCTEST_CHECK(fails(here / "file" / "below"));
+  DOCTEST_CHECK(fails(here.dir / std::string(256, 'n')));
+  DOCTEST_CHECK(fails(here.dir / std::string("nul\0byte", 8)));
+  DOCTEST_CHECK(contents(here / "file") == "x");
+  DOCTEST_CHECK(here.names() == list({"dir", "file"}));
+}
+
+DOCTEST_TEST_CASE("a name of the greatest length can be written, locked and kept in generations") {
+  const scratch here;
+  const path longest = here.dir / std::string(255, 'n');
+  write_options options;
+  options.generations = 1;
+  std::error_code ec;
+  atomic_write_text(longest, "1", options, ec);
+  atomic_write_text(longest, "2", options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(longest) == "2");
+  DOCTEST_CHECK(here.names().size() == 2);
+  const path lock_file = lock_path(longest, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(detail::to_utf8(lock_file.filename()).size() <= 255);
+  DOCTEST_CHECK(lock_file != lock_path(here.dir / (std::string(254, 'n') + "m"), ec));
+  DOCTEST_CHECK(detail::lock_name(detail::widen(std::string(249, 'n'))) == detail::widen("." + std::string(249, 'n') + ".lock"));
+  for (std::size_t lead = 0; lead < 3 && sizeof(path::value_type) == 1; ++lead) {  // never cut inside a character
+    std::string name(lead, 'x');
+    while (name.size() < 250) name += "\xE2\x98\x95";
+    const std::string cut = detail::to_utf8(path(detail::lock_name(path(name).native())));
+    for (std::size_t at = 0; at < cut.size();) {
+      const detail::decoded d = detail::decode_utf8(cut, at);
+      DOCTEST_REQUIRE(d.length > 0);
+      at += d.length;
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("atomic_file streams, commits once, and does nothing when it is dropped") {
+  const scratch here;
+  put(here / "f", "old");
+  std::error_code ec;
+  {
+    atomic_file dropped(here / "f", ec);
+    dropped.write("half", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(dropped.is_open());
+  }
+  DOCTEST_CHECK(contents(here / "f") == "old");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+  atomic_file file(here / "f", ec);
+  std::string expected;
+  for (int i = 0; i < 1000; ++i) {
+    const std::string part = std::to_string(i) + "\n";
+    expected += part;
+    file.write(part, ec);
+  }
+  atomic_file moved(std::move(file));
+  moved.commit(ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!moved.is_open());
+  DOCTEST_CHECK(contents(here / "f") == expected);
+  moved.commit(ec);
+  DOCTEST_CHECK(ec == std::errc::bad_file_descriptor);
+  moved.write("x", ec);
+  DOCTEST_CHECK(ec == std::errc::bad_file_descriptor);
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("a failed write abandons the file: what lacks a part is never committed") {
+  const scratch here;
+  put(here / "f", "old");
+  std::error_code ec;
+  atomic_file file(here / "f", ec);
+  {
+    const fault full(0, disk_full);
+    file.write("first", ec);
+  }
+  DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+  DOCTEST_CHECK(!file.is_open());
+  file.write("second", ec);
+  DOCTEST_CHECK(ec);
+  file.commit(ec);
+  DOCTEST_CHECK(ec);
+  DOCTEST_CHECK(contents(here / "f") == "old");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("write_batch replaces all, the later of two entries wins") {
+  const scratch here;
+  put(here / "a", "old");
+  write_batch batch;
+  std::error_code ec;
+  batch.add(here / "a", "1", ec);
+  batch.add(here / "sub" / "b", "2", ec);
+  batch.add(here / "sub" / "c", "3", ec);
+  batch.add(here / "a", "4", ec);
+  DOCTEST_REQUIRE(!ec);
+  DOCTEST_CHECK(batch.size() == 4);
+  DOCTEST_CHECK(contents(here / "a") == "old");
+  batch.add(here / "a" / "impossible", "5", ec);
+  DOCTEST_CHECK(ec);
+  DOCTEST_CHECK(batch.size() == 4);
+  batch.commit(ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(batch.committed() == 4);
+  DOCTEST_CHECK(batch.size() == 0);
+  DOCTEST_CHECK(contents(here / "a") == "4");
+  DOCTEST_CHECK(contents(here / "sub" / "b") == "2");
+  DOCTEST_CHECK(contents(here / "sub" / "c") == "3");
+  DOCTEST_CHECK(here.names() == list({"a", "sub"}));
+  write_batch moved(std::move(batch));
+  batch.add(here / "a", "5", ec);  // a batch that was moved from is an empty one
+  batch.commit(ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "a") == "5");
+}
+
+DOCTEST_TEST_CASE("a batch that is dropped, or fails before its first rename, changes nothing") {
+  const scratch here;
+  std::error_code ec;
+  {
+    write_batch dropped;
+    dropped.add(here / "new" / "dir" / "a", "1", ec);
+    dropped.add(here / "b", "2", ec);
+    DOCTEST_CHECK(!ec);
+  }
+  DOCTEST_CHECK(here.names().empty());
+  write_batch batch;
+  batch.add(here / "a", "1", ec);
+  batch.add(here / "b", "2", ec);
+  {
+    const fault failing(3, io_error);  // the second file's fstat or sync
+    batch.commit(ec);
+  }
+  DOCTEST_CHECK(ec);
+  DOCTEST_CHECK(batch.committed() == 0);
+  DOCTEST_CHECK(here.names().empty());
+}
+
+DOCTEST_TEST_CASE("only temporaries of dead writers are swept") {
+  const scratch here;
+  std::error_code ec;
+  atomic_file living(here / "f", ec);
+  living.write("x", ec);
+  const std::string stale = ".memoria-0123456789abcdef.tmp";
+  put(here.dir / stale, "stale");
+  put(here / ".f.abcdefgh.tmp", "a living Python writer's");
+  put(here / ".memoria-0123456789abcdeg.tmp", "not ours: no such digit");
+  std::filesystem::create_directory(here / ".memoria-0123456789abcde0.tmp");
+  DOCTEST_CHECK(remove_stale_temporaries(here.dir, ec) == 1);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!std::filesystem::exists(here.dir / stale));
+  DOCTEST_CHECK(here.names().size() == 4);
+  living.commit(ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "f") == "x");
+  DOCTEST_CHECK(remove_stale_temporaries(here / "missing", ec) == 0);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(remove_stale_temporaries(here.dir / std::string("\0x", 2), ec) == 0);
+  DOCTEST_CHECK(ec == std::errc::invalid_argument);
+}
+
+DOCTEST_TEST_CASE("every system call of a replacement may fail: old or new, no litter, and the error says which call") {
+  for (const int code : {io_error, disk_full, no_entry}) {
+    for (const durability level : {durability::full, durability::none}) {
+      for (long n = 0;; ++n) {
+        const scratch here;
+        put(here / "f", "old");
+        put(here / "f.gen-1", "older");
+        write_options options;
+        options.durable = level;
+        options.generations = 2;
+        options.retry_for = std::chrono::milliseconds{0};
+        detail::status s;
+        {
+          const fault failing(n, code);
+          detail::replace_file(here / "f", "new content", options, s);
+        }
+        if (fault::struck.empty()) {
+          DOCTEST_CHECK(!s.failed());
+          DOCTEST_CHECK(n > 5);
+          break;
+        }
+        DOCTEST_CAPTURE(fault::struck);
+        const std::string now = contents(here / "f");
+        const bool applied = !s.failed() || s.code == errc::not_durable;
+        DOCTEST_CHECK(now == (applied ? "new content" : "old"));
+        if (s.failed()) DOCTEST_CHECK(fault::struck == s.step);
+        for (const std::string& name : here.names()) {
+          DOCTEST_CHECK((name == "f" || name == "f.gen-1" || name == "f.gen-2"));
+        }
+      }
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("short writes are continued, a write that takes nothing is an error") {
+  const scratch here;
+  for (long n = 0; n < 30; ++n) {
+    std::error_code ec;
+    const fault stubborn(n, 0, 1);
+    atomic_write_text(here / "f", "content", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(contents(here / "f") == "content");
+  }
+  detail::os::seam() = [](const detail::os::event&) { return detail::os::verdict{0, 0}; };
+  std::error_code ec;
+  atomic_write_text(here / "f", "never", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::size_mismatch);
+  DOCTEST_CHECK(contents(here / "f") == "content");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("a replacement that cannot be synced after the rename is not_durable, not failed") {
+  const scratch here;
+  put(here / "f", "old");
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fsync directory" ? io_error : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", ec);
+  detail::os::seam() = nullptr;
+#ifndef _WIN32
+  DOCTEST_CHECK(ec == errc::not_durable);
+#endif
+  DOCTEST_CHECK(contents(here / "f") == "new");
+}
+
+DOCTEST_TEST_CASE("read_text reads all bytes in pieces of any size") {
+  const scratch here;
+  std::string content;
+  for (int i = 0; i < 5000; ++i) content += std::to_string(i);
+  put(here / "f", content);
+  detail::os::seam() = [](const detail::os::event&) { return detail::os::verdict{0, 7}; };
+  std::error_code ec;
+  const std::string read = read_text(here / "f", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(read == content);
+  DOCTEST_CHECK(read_text(here / "missing", ec).empty());
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+DOCTEST_TEST_CASE("throwing forms throw memoria::error with the argument's path") {
+  const scratch here;
+  std::filesystem::create_directory(here / "dir");
+  try {
+    atomic_write_text(here / "dir", "x");
+    DOCTEST_CHECK(false);
+  } catch (const error& e) {
+    DOCTEST_CHECK(e.operation() == "atomic_write_text");
+    DOCTEST_CHECK(e.path1() == here / "dir");
+    DOCTEST_CHECK(e.code() == std::errc::is_a_directory);
+  }
+  DOCTEST_CHECK_THROWS_AS(read_text(here / "missing"), error);
+  DOCTEST_CHECK_THROWS_AS(atomic_file(here / "dir"), error);
+  DOCTEST_CHECK_THROWS_AS(atomic_file().commit(), error);
+  DOCTEST_CHECK_THROWS_AS(write_batch().add(here / "dir", "x"), error);
+  DOCTEST_CHECK_THROWS_AS(remove_stale_temporaries(here / "missing"), error);
+  atomic_file good(here / "f");
+  good.write("a");
+  good.commit();
+  write_batch batch;
+  batch.add(here / "g", "b");
+  batch.commit();
+  DOCTEST_CHECK(read_text(here / "f") + read_text(here / "g") == "ab");
+}
+#endif
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[lock]");
+
+using std::chrono::milliseconds;
+
+inline lock_options try_once(lock_mode mode = lock_mode::exclusive) {
+  lock_options options;
+  options.mode = mode;
+  options.timeout = milliseconds{0};
+  return options;
+}
+
+DOCTEST_TEST_CASE("an exclusive lock excludes, shared locks share, also between threads") {
+  const scratch here;
+  const path file = here / "l";
+  std::error_code ec;
+  file_lock first(file, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(first.owns_lock());
+  std::error_code in_thread;
+  std::thread([&] { const file_lock second(file, try_once(), in_thread); }).join();
+  DOCTEST_CHECK(in_thread == errc::lock_timeout);
+  const file_lock reader(file, try_once(lock_mode::shared), ec);
+  DOCTEST_CHECK(ec == std::errc::timed_out);
+  DOCTEST_CHECK(!reader.owns_lock());
+  first.unlock();
+  DOCTEST_CHECK(!first);
+  const file_lock shared(file, try_once(lock_mode::shared), ec);
+  DOCTEST_CHECK(!ec);
+  const file_lock also_shared(file, try_once(lock_mode::shared), ec);
+  DOCTEST_CHECK(!ec);
+  const file_lock writer(file, try_once(), ec);
+  DOCTEST_CHECK(ec == errc::lock_timeout);
+  DOCTEST_CHECK(std::filesystem::exists(file));  // never removed
+}
+
+DOCTEST_TEST_CASE("a waiter gets the lock when the holder lets go, and moving moves it") {
+  const scratch here;
+  const path file = here / "l";
+  std::error_code ec, waited;
+  file_lock first(file, ec);
+  bool got = false;
+  std::thread waiter([&] {
+    const file_lock second(file, waited);
+    got = second.owns_lock();
+  });
+  file_lock moved(std::move(first));
+  DOCTEST_CHECK(moved.owns_lock());
+  moved = file_lock();
+  waiter.join();
+  DOCTEST_CHECK(!waited);
+  DOCTEST_CHECK(got);
+  lock_options patient;
+  patient.timeout = milliseconds{60000};
+  const file_lock again(file, patient, ec);
+  DOCTEST_CHECK(!ec);
+}
+
+DOCTEST_TEST_CASE("a deadline passes while somebody else holds the lock") {
+  const scratch here;
+  std::error_code ec;
+  const file_lock first(here / "l", ec);
+  lock_options soon;
+  soon.timeout = milliseconds{20};
+  const auto start = std::chrono::steady_clock::now();
+  const file_lock second(here / "l", soon, ec);
+  DOCTEST_CHECK(ec == errc::lock_timeout);
+  DOCTEST_CHECK(std::chrono::steady_clock::now() - start >= milliseconds{20});
+}
+
+DOCTEST_TEST_CASE("readers need not create the lock file") {
+  const scratch here;
+  lock_options no_trace;
+  no_trace.create = false;
+  std::error_code ec;
+  const file_lock l(here / "l", no_trace, ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(here.names().empty());
+}
+
+DOCTEST_TEST_CASE("a lock on a file that was deleted meanwhile is not a lock") {
+  const scratch here;
+  const path file = here / "l";
+  static path victim;
+  victim = file;
+  std::error_code ec;
+  put(file, "");
+  static bool deleted;
+  deleted = false;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (!deleted && (call == "flock" || call == "LockFileEx")) {
+      std::error_code ignored;
+      deleted = std::filesystem::remove(victim, ignored);
+    }
+    return detail::os::verdict{};
+  };
+  const file_lock l(file, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(l.owns_lock());
+  if (deleted) {
+    const file_lock second(file, try_once(), ec);
+    DOCTEST_CHECK(ec == errc::lock_timeout);  // both know the same, living file
+  }
+}
+
+DOCTEST_TEST_CASE("where the system refuses to lock, that is an error") {
+  const scratch here;
+#ifdef _WIN32
+  constexpr int refusal = 50;
+#else
+  constexpr int refusal = ENOLCK;
+#endif
+  static int code;
+  code = refusal;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    return detail::os::verdict{call == "flock" || call == "LockFileEx" ? code : 0, SIZE_MAX};
+  };
+  std::error_code lock, append, write;
+  const file_lock l(here / "l", lock);
+  locked_append_text(here / "log", "x", append);
+  atomic_write_text(here / "f", "x", write);  // needs no lock: only sweeping does
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(lock == errc::lock_unsupported);
+  DOCTEST_CHECK(append == errc::lock_unsupported);
+  DOCTEST_CHECK(!write);
+  DOCTEST_CHECK(contents(here / "log").empty());
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a lock file is not followed, not truncated, and may be read-only") {
+  const scratch here;
+  std::filesystem::create_symlink("elsewhere", here / "l");
+  DOCTEST_REQUIRE(::mkfifo((here / "fifo").c_str(), 0600) == 0);
+  std::error_code ec;
+  const file_lock on_fifo(here / "fifo", ec);
+  DOCTEST_CHECK(ec == errc::not_regular);
+  DOCTEST_CHECK(!on_fifo.owns_lock());
+  const file_lock through_link(here / "l", ec);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+  DOCTEST_CHECK(!std::filesystem::exists(here / "elsewhere"));
+  put(here / "kept", "content");
+  const file_lock l(here / "kept", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "kept") == "content");
+  detail::os::seam() = [](const detail::os::event& e) {
+    static bool first;
+    first = std::string_view(e.call) == "open" && !first && e.handle > 2;
+    return detail::os::verdict{first ? EACCES : 0, SIZE_MAX};
+  };
+  const file_lock read_only(here / "kept", try_once(), ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::lock_timeout);  // opened, and then found held
+}
+#endif
+
+DOCTEST_TEST_CASE("lock_path is beside the file that links lead to") {
+  const scratch here;
+  std::error_code ec;
+  DOCTEST_CHECK(lock_path(here / "state.json", ec) == here / ".state.json.lock");
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names().empty());
+  lock_path(here / "missing" / "state.json", ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  if (!can_symlink()) return;
+  std::filesystem::create_directory(here / "real");
+  std::filesystem::create_symlink(path("real") / "s", here / "link");
+  DOCTEST_CHECK(std::filesystem::equivalent(lock_path(here / "link", ec).parent_path(), here / "real"));
+  DOCTEST_CHECK(lock_path(here / "link", ec).filename() == ".s.lock");
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+DOCTEST_TEST_CASE("the throwing lock throws when its deadline passes") {
+  const scratch here;
+  const file_lock first(here / "l");
+  DOCTEST_CHECK_THROWS_AS(file_lock(here / "l", try_once()), error);
+  DOCTEST_CHECK_THROWS_AS(lock_path(path()), error);
+}
+#endif
+
+DOCTEST_TEST_SUITE_END();
+
+DOCTEST_TEST_SUITE_BEGIN("[append]");
+
+DOCTEST_TEST_CASE("locked_append_text appends, makes log and parents, and changes no byte") {
+  const scratch here;
+  const path log = here.dir / "daily" / "2026-11-24.md";
+  std::error_code ec;
+  locked_append_text(log, "# Log\r\n", ec);
+  DOCTEST_CHECK(!ec);
+  locked_append_text(log, std::string("\0\xFF", 2), ec);
+  locked_append_text(log, "", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(log) == std::string("# Log\r\n\0\xFF", 9));
+  append_options options;
+  options.create_parents = false;
+  locked_append_text(here / "none" / "log", "x", options, ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(here.names() == list({"daily"}));
+}
+
+DOCTEST_TEST_CASE("whole_lines supplies the newline a crashed writer left out, and its own") {
+  const scratch here;
+  const path log = here / "log";
+  append_options lines;
+  lines.whole_lines = true;
+  std::error_code ec;
+  locked_append_text(log, "one", lines, ec);
+  locked_append_text(log, "two\n", lines, ec);
+  DOCTEST_CHECK(contents(log) == "one\ntwo\n");
+  put(log, "one\ntorn");
+  locked_append_text(log, "three", lines, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(log) == "one\ntorn\nthree\n");
+}
+
+DOCTEST_TEST_CASE("entries of many threads are whole") {
+  const scratch here;
+  const path log = here / "log";
+  std::vector<std::thread> writers;
+  for (char c = 'a'; c < 'e'; ++c) {
+    writers.emplace_back([&, c] {
+      append_options fast;
+      fast.durable = durability::none;
+      for (int i = 0; i < 50; ++i) {
+        std::error_code ec;
+        locked_append_text(log, std::string(3000, c) + "\n", fast, ec);
+        if (ec) return;
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  std::size_t whole = 0;
+  std::ifstream in(log, std::ios::binary);
+  for (std::string line; std::getline(in, line);) {
+    DOCTEST_REQUIRE(line.size() == 3000);
+    DOCTEST_REQUIRE(line.find_first_not_of(line[0]) == std::string::npos);
+    ++whole;
+  }
+  DOCTEST_CHECK(whole == 200);
+}
+
+DOCTEST_TEST_CASE("every system call of an append may fail: the entry is whole or not there, and the error says which call") {
+  for (const char* before : {"", "old\n"}) {
+    for (const int code : {io_error, disk_full}) {
+      for (const bool whole_lines : {false, true}) {
+        for (long n = 0;; ++n) {
+          const scratch here;
+          if (*before != '\0') put(here / "log", before);
+          append_options options;
+          options.whole_lines = whole_lines;
+          detail::status s;
+          {
+            const fault failing(n, code);
+            detail::append_file(here / "log", "entry\n", options, s);
+          }
+          if (fault::struck.empty()) {
+            DOCTEST_CHECK(!s.failed());
+            DOCTEST_CHECK(n > 4);
+            break;
+          }
+          DOCTEST_CAPTURE(fault::struck);
+          const bool applied = !s.failed() || s.code == errc::not_durable;
+          DOCTEST_CHECK(contents(here / "log") == std::string(before) + (applied ? "entry\n" : ""));
+          if (s.failed()) DOCTEST_CHECK(fault::struck == s.step);
+          const bool under_lock = fault::struck == "write" || fault::struck == "WriteFile" || fault::struck == "fsync directory";
+          if (!applied && *before == '\0' && under_lock) DOCTEST_CHECK(here.names().empty());
+        }
+      }
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("a write that fails half-way is cut back to the old length") {
+  const scratch here;
+  put(here / "log", "old\n");
+  static int writes;
+  writes = 0;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call != "write" && call != "WriteFile") return detail::os::verdict{};
+    return ++writes == 1 ? detail::os::verdict{0, 3} : detail::os::verdict{disk_full, SIZE_MAX};
+  };
+  std::error_code ec;
+  locked_append_text(here / "log", "entry\n", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(writes == 2);
+  DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+  DOCTEST_CHECK(contents(here / "log") == "old\n");
+}
+
+DOCTEST_TEST_CASE("cutting back spares what others appended behind us without a lock") {
+  const scratch here;
+  static path log;
+  log = here / "log";
+  put(log, "old\n");
+  static int writes;
+  writes = 0;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call != "write" && call != "WriteFile") return detail::os::verdict{};
+    if (++writes == 1) return detail::os::verdict{0, 3};
+    std::ofstream(log, std::ios::binary | std::ios::app) << "theirs\n";
+    return detail::os::verdict{disk_full, SIZE_MAX};
+  };
+  std::error_code ec;
+  locked_append_text(log, "entry\n", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+  DOCTEST_CHECK(contents(log) == "old\nenttheirs\n");
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a log that is renamed away while we wait for its lock gets the entry in its successor") {
+  const scratch here;
+  static path log, rotated;
+  log = here / "log", rotated = here / "log.1";
+  put(log, "old\n");
+  static int locks;
+  locks = 0;
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) == "flock" && ++locks <= 3) std::filesystem::rename(log, rotated);
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  locked_append_text(log, "entry\n", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(locks == 4);
+  DOCTEST_CHECK(contents(log) == "entry\n");
+  DOCTEST_CHECK(contents(rotated).empty());  // an empty log of ours that was rotated, too; the first "old" it replaced
+}
+
+DOCTEST_TEST_CASE("an append syncs after unlocking, and an empty log's directory before the first entry") {
+  const scratch here;
+  static std::string seen;
+  seen.clear();
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call == "flock" || call == "write" || call.find("sync") != std::string_view::npos ||
+        call.find("FULLFSYNC") != std::string_view::npos) {
+      seen += call == "fcntl F_FULLFSYNC" ? "fdatasync" : std::string(call);
+      seen += call.find("directory") == std::string_view::npos && call.find("sync") != std::string_view::npos ? "!" : ",";
+      if (call == "fdatasync" || call == "fcntl F_FULLFSYNC") {  // nobody is kept waiting by the sync
+        detail::os::handle other(::dup(static_cast<int>(e.handle)));
+        DOCTEST_CHECK(::flock(static_cast<int>(other.get()), LOCK_EX | LOCK_NB) == 0);
+      }
+    }
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  locked_append_text(here / "log", "1", ec);
+  locked_append_text(here / "log", "2", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(seen.substr(0, 39) == "flock,fsync directory,write,fdatasync!f");
+  DOCTEST_CHECK(contents(here / "log") == "12");
+}
+#endif
+
+DOCTEST_TEST_CASE("an entry whose sync fails is in the log, and the error says so") {
+  const scratch here;
+  put(here / "log", "old\n");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    const bool sync = call == "fdatasync" || call == "fsync" || call == "fcntl F_FULLFSYNC" || call == "FlushFileBuffers";
+    return detail::os::verdict{sync ? io_error : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+  locked_append_text(here / "log", "entry\n", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::not_durable);
+  DOCTEST_CHECK(contents(here / "log") == "old\nentry\n");
+}
+
+DOCTEST_TEST_CASE("a log that somebody holds locked is not waited for past the deadline") {
+  const scratch here;
+  put(here / "log", "old\n");
+  std::error_code ec;
+  const file_lock holder(here / "log", ec);
+  append_options options;
+  options.timeout = std::chrono::milliseconds{5};
+  locked_append_text(here / "log", "entry\n", options, ec);
+  DOCTEST_CHECK(ec == errc::lock_timeout);
+  DOCTEST_CHECK(contents(here / "log") == "old\n");
+}
+
+DOCTEST_TEST_CASE("an append goes through symbolic links, and a directory is no log") {
+  const scratch here;
+  std::error_code ec;
+  std::filesystem::create_directory(here / "dir");
+  locked_append_text(here / "dir", "x", ec);
+  DOCTEST_CHECK(ec == std::errc::is_a_directory);
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK_THROWS_AS(locked_append_text(here / "dir", "x"), error);
+#endif
+  if (!can_symlink()) return;
+  std::filesystem::create_symlink(path("dir") / "log", here / "link");
+  locked_append_text(here / "link", "x", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "dir" / "log") == "x");
+  DOCTEST_CHECK(std::filesystem::is_symlink(here / "link"));
+}
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+// ---- [wikilink] tests -------------------------------------------------------------------------------------------------
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[wikilink]");
+
+inline std::string joined(const std::vector<std::string>& strings) {
+  std::string out;
+  for (const std::string& s : strings) out.append(out.empty() ? "" : " ; ").append(s);
+  return out;
+}
+
+inline std::string seed_targets(std::string_view text) {
+  std::vector<std::string> found;
+  wikilink_options all;
+  all.include_code = true;
+  for (const wikilink& link : wikilinks(text, all)) found.emplace_back(link.target);
+  DOCTEST_CHECK(found == extract_wikilinks(text));
+  return joined(found);
+}
+
+inline std::string notes_of(std::string_view text) {  // with "!" before embeds, "#" before headings, "^" before blocks
+  std::vector<std::string> found;
+  for (const wikilink& link : wikilinks(text)) {
+    std::string s(link.embed ? "!" : "");
+    s.append(link.note());
+    if (!link.heading().empty()) s.append("#").append(link.heading());
+    if (!link.block().empty()) s.append("^").append(link.block());
+    found.push_back(std::move(s));
+  }
+  return joined(found);
+}
+
+DOCTEST_TEST_CASE("the 42 inputs of the reference, read as the seed does and as a reader does") {
+  const std::string long_name(101, 'a');
+  const std::string long_link = "[[" + long_name + "]]";
+  struct row {
+    const char* input;
+    const char* seed;
+    const char* reader;
+  };
+  const row table[] = {
+      {"x [[a]] y", "a", "a"},
+      {"[[a|b]]", "a", "a"},
+      {"[[a#h]]", "a#h", "a#h"},
+      {"[[a#^blk]]", "a#^blk", "a^blk"},
+      {"[[#h]]", "#h", "#h"},
+      {"![[img.png]]", "img.png", "!img.png"},
+      {"[[a#h|b]]", "a#h", "a#h"},
+      {"| c |\n|---|\n| [[a\\|b]] |\n", "a\\", "a"},
+      {"| c |\n|---|\n| [[a|b]] |\n", "a", "a"},
+      {"`[[a]]`", "a", ""},
+      {"```\n[[a]]\n```\n", "a", ""},
+      {"para\n\n    [[a]]\n", "a", ""},
+      {"<!-- [[a]] -->", "a", ""},
+      {"%%[[a]]%%", "a", ""},
+      {"---\nup: \"[[a]]\"\n---\nx\n", "a", "a"},
+      {"[[a\nb]]", "a\nb", "a\nb"},
+      {"[[a|b\nc]]", "a", "a"},
+      {"[[[a]]]", "[a", "a"},
+      {"[[a]b]]", "", ""},
+      {"[[]]", "", ""},
+      {"[[ a ]]", " a ", "a"},
+      {"[[a|]]", "a", "a"},
+      {"[[a|b|c]]", "a", "a"},
+      {"[[a]](http://u)", "a", "a"},
+      {"\\[[a]]", "a", ""},
+      {"\\[\\[a]]", "", ""},
+      {"[[a.md]]", "a.md", "a.md"},
+      {"[[dir/a]]", "dir/a", "dir/a"},
+      {"[[../a]]", "../a", "../a"},
+      {long_link.c_str(), long_name.c_str(), long_name.c_str()},
+      {"[[\xC3\x9Cn\xC3\xAF"
+       "code \xE2\x98\x95]]",
+       "\xC3\x9Cn\xC3\xAF"
+       "code \xE2\x98\x95",
+       "\xC3\x9Cn\xC3\xAF"
+       "code \xE2\x98\x95"},
+      {"$[[a]]$", "a", ""},
+      {"if [[ -f x ]]; then", " -f x ", "-f x"},
+      {"[[a [b c]]", "a [b c", "a [b c"},
+      {"[[a [b] c]]", "", ""},
+      {"<div>\n[[a]]\n</div>\n", "a", "a"},
+      {"[[a]]s", "a", "a"},
+      {"[t [[a]] u](http://x)", "a", "a"},
+      {"*x [[a*b]]", "a*b", "a*b"},
+      {"[[a [[b]]", "a [[b", "b"},
+      {"[[|b]]", "", ""},
+      {"[[a]][[b]]", "a ; b", "a ; b"},
+  };
+  DOCTEST_CHECK(std::size(table) == 42);
+  for (const row& r : table) {
+    DOCTEST_CAPTURE(r.input);
+    DOCTEST_CHECK(seed_targets(r.input) == r.seed);
+    DOCTEST_CHECK(notes_of(r.input) == r.reader);
+  }
+}
+
+DOCTEST_TEST_CASE("the seed's expression, where backtracking and overlap could go wrong") {
+  DOCTEST_CHECK(seed_targets("[[|[[b]]") == "b");
+  DOCTEST_CHECK(seed_targets("[[]]]] [[a]]") == "a");
+  DOCTEST_CHECK(seed_targets("[[a]x [[b]]") == "b");
+  DOCTEST_CHECK(seed_targets("[[[[|[[[x|]]]]") == "[[");
+  DOCTEST_CHECK(seed_targets("[[a|b]c]] [[d]]") == "d");
+  DOCTEST_CHECK(seed_targets("[[a") == "");
+  DOCTEST_CHECK(seed_targets("[[a]") == "");
+  DOCTEST_CHECK(seed_targets("[") == "");
+  DOCTEST_CHECK(seed_targets("") == "");
+  DOCTEST_CHECK(seed_targets(std::string_view("[[a\0b]]", 7)) == std::string("a\0b", 3));
+  DOCTEST_CHECK(seed_targets("[[\xFF\xC0]]") == "\xFF\xC0");
+  for (std::size_t pad = 0; pad < 40; ++pad) {  // wherever the blocks of the scanner end
+    const std::string text = std::string(pad, '.') + "[[" + std::string(pad, 'a') + "b|c]]" + std::string(pad, '.') + "[[d]]";
+    DOCTEST_CHECK(seed_targets(text) == std::string(pad, 'a') + "b ; d");
+    DOCTEST_CHECK(notes_of(text) == std::string(pad, 'a') + "b ; d");
+  }
+}
+
+DOCTEST_TEST_CASE("parse_wikilink cuts at the pipe and strips what Python strips") {
+  DOCTEST_CHECK(parse_wikilink("a|b") == "a");
+  DOCTEST_CHECK(parse_wikilink(" a b \t| c") == "a b");
+  DOCTEST_CHECK(parse_wikilink("|a") == "");
+  DOCTEST_CHECK(parse_wikilink("") == "");
+  const char* spaces[] = {"\t",       "\n",       "\v",       "\f",           "\r",           "\x1C",         "\x1D",
+                          "\x1E",     "\x1F",     " ",        "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80",
+                          "\xE2\x80\x8A", "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+  for (const char* space : spaces) {
+    const std::string s = space;
+    DOCTEST_CHECK(parse_wikilink(s + "a" + s + "b" + s + s) == "a" + s + "b");
+    DOCTEST_CHECK(parse_wikilink(s + s).empty());
+  }
+  for (const char* other : {"\x1B", "\x7F", "\xC2\x84", "\xC2\xA1", "\xE2\x80\x8B", "\xE2\x80", "\x80", "\xA0", "\xE3\x80\x81", "\xEF\xBB\xBF"}) {
+    const std::string s = std::string(other) + "a" + other;
+    DOCTEST_CHECK(parse_wikilink(s) == s);
+  }
+}
+
+DOCTEST_TEST_CASE("fenced code is skipped, in lists and quotes too, and ends with its container") {
+  DOCTEST_CHECK(notes_of("~~~ text `x`\n[[a]]\n~~~\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("````\n```\n[[a]]\n`````\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("```\n[[a]]\n~~~\n[[a]]\n``` x\n[[a]]") == "");
+  DOCTEST_CHECK(notes_of("``` `x` ```\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("- item\n  ```\n  [[a]]\n\n  [[a]]\n  ```\n  [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("- item\n  ```\n  [[a]]\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("- ```\n  [[a]]\n  ```\n- [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("> ```\n> [[a]]\n> ```\n> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("> ```\n> [[a]]\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("```\n> [[a]]\n- [[a]]\n```\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("```\r\n[[a]]\r\n```\r\n[[b]]\r\n") == "b");
+  DOCTEST_CHECK(notes_of("1. x\n\n   ```\n   [[a]]\n   ```\n\n   [[b]]") == "b");
+}
+
+DOCTEST_TEST_CASE("indented code is skipped, indented text is not") {
+  DOCTEST_CHECK(notes_of("    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("\t[[a]]\n\n\t[[a]]\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("text\n    [[b]]\n") == "b");
+  DOCTEST_CHECK(notes_of("# heading\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("- item\n\n    [[b]]\n") == "b");
+  DOCTEST_CHECK(notes_of("- item\n\n      [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("- one\n    - [[b]]\n\n        [[c]]\n") == "b ; c");
+  DOCTEST_CHECK(notes_of("1. x\n\n\t- [[b]]\n\n\t\t- [[c]]\n") == "b ; c");
+  DOCTEST_CHECK(notes_of("## Heading\n\t- [[b]]\n\t\t- [[c]]\n") == "b ; c");  // as outliners write it
+  DOCTEST_CHECK(notes_of("> text\n>\n>     [[a]]\n> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("-     [[a]]\n") == "");
+}
+
+DOCTEST_TEST_CASE("code spans end with as many backticks as they began with, in the same paragraph") {
+  DOCTEST_CHECK(notes_of("`` ` [[a]] ` `` [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("` [[b]] `` [[c]]") == "b ; c");
+  DOCTEST_CHECK(notes_of("`one\n[[a]]\ntwo` [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("one ` tick\n\n[[b]] other `tick") == "b");
+  DOCTEST_CHECK(notes_of("- one ` tick [[b]]\n- other ` [[c]]") == "b ; c");
+  DOCTEST_CHECK(notes_of("# one ` tick\n[[b]] `") == "b");
+  DOCTEST_CHECK(notes_of("\\`[[b]]`") == "b");
+  DOCTEST_CHECK(notes_of("[[note|`f()`]] `[[a]]`") == "note");
+  DOCTEST_CHECK(notes_of("`[[` and [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("[[ ` [[a]] ` [[b]]") == "b");
+  DOCTEST_CHECK(notes_of(std::string(70, '`') + "[[b]]" + std::string(70, '`')) == "b");  // 64 and more: text
+}
+
+DOCTEST_TEST_CASE("comments and math are skipped where they are closed") {
+  DOCTEST_CHECK(notes_of("<!--\n[[a]]\n\n[[a]]\n--> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("text <!-- [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("<!-- [[a]]\n\n[[a]]") == "");
+  DOCTEST_CHECK(notes_of("<!--> [[b]] -->") == "b");
+  DOCTEST_CHECK(notes_of("%%\n[[a]]\n\n[[a]]\n%%\n[[b]] 100%% [[c]]") == "b ; c");
+  DOCTEST_CHECK(notes_of("50% [[b]] 60%") == "b");
+  DOCTEST_CHECK(notes_of("`%%` [[b]] `%%`") == "b");
+  DOCTEST_CHECK(notes_of("$$\n[[a]]\n\n$$ [[b]] $$") == "b");
+  DOCTEST_CHECK(notes_of("costs $5, [[b]] is $6") == "b");
+  DOCTEST_CHECK(notes_of("$x_{[[1]]}$ [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("\\$[[b]]$ and \\\\$[[a]]$") == "b");
+  DOCTEST_CHECK(notes_of("$x\n\n[[b]]$") == "b");
+}
+
+DOCTEST_TEST_CASE("frontmatter links are marked, and nothing in it is code") {
+  const std::string_view text = "\xEF\xBB\xBF---\nup: \"[[a]]\"\nx: `[[b|y]]`\n---\n[[c]]\n---\n[[d]]";
+  std::string found;
+  for (const wikilink& link : wikilinks(text)) found.append(link.target).append(link.frontmatter ? "+ " : " ");
+  DOCTEST_CHECK(found == "a+ b+ c d ");
+  for (const char* none : {"--- x\n[[a]]\n---\n", "\n---\n[[a]]\n---\n", "---\n[[a]]\n"}) {
+    for (const wikilink& link : wikilinks(std::string_view(none))) DOCTEST_CHECK(!link.frontmatter);
+  }
+}
+
+DOCTEST_TEST_CASE("a link says where it stands and what it is made of") {
+  const std::string_view text = "x\n\xC3\xA4 ![[ dir/n#One#^id \\| a | b ]]\n[[n#A#B]][[n|]]";
+  std::vector<wikilink> found;
+  for (const wikilink& link : wikilinks(text)) found.push_back(link);
+  DOCTEST_REQUIRE(found.size() == 3);
+  const wikilink& first = found[0];
+  DOCTEST_CHECK(text.substr(first.offset, first.length) == "![[ dir/n#One#^id \\| a | b ]]");
+  DOCTEST_CHECK(first.target == " dir/n#One#^id \\");
+  DOCTEST_CHECK(first.display == " a | b ");
+  DOCTEST_CHECK(first.note() == "dir/n");
+  DOCTEST_CHECK(first.heading() == "One");
+  DOCTEST_CHECK(first.block() == "id");
+  DOCTEST_CHECK(first.embed);
+  DOCTEST_CHECK(first.piped);
+  DOCTEST_CHECK(found[1].heading() == "A#B");
+  DOCTEST_CHECK(found[1].block().empty());
+  DOCTEST_CHECK(!found[1].piped);
+  DOCTEST_CHECK(found[2].piped);
+  DOCTEST_CHECK(found[2].display.empty());
+  const text_position at = position_of(text, first.offset);
+  DOCTEST_CHECK(at.line == 2);
+  DOCTEST_CHECK(at.column == 4);
+  DOCTEST_CHECK(position_of(text, 0).line == 1);
+  DOCTEST_CHECK(position_of(text, 99999).line == 3);
+  DOCTEST_CHECK(position_of("a\n", 2).line == 2);
+  DOCTEST_CHECK(position_of("a\n", 1).column == 2);
+}
+
+DOCTEST_TEST_CASE("an embed mark counts unless it is escaped") {
+  DOCTEST_CHECK(notes_of("!![[a]] \\![[b]] ![[c]]![[d]]") == "!a ; b ; !c ; !d");
+}
+
+DOCTEST_TEST_CASE("ranges can be walked again, iterators copied, temporaries are refused") {
+  const wikilink_range range = wikilinks("[[a]] [[b]]");
+  DOCTEST_CHECK(std::distance(range.begin(), range.end()) == 2);
+  wikilink_range::iterator i = range.begin();
+  wikilink_range::iterator copy = i++;
+  DOCTEST_CHECK(copy->target == "a");
+  DOCTEST_CHECK(i->target == "b");
+  DOCTEST_CHECK(++copy == i);
+  DOCTEST_CHECK(++copy == range.end());
+  DOCTEST_CHECK(wikilink_range().begin() == wikilink_range().end());
+}
+
+DOCTEST_TEST_CASE("replace_wikilinks changes the note and no other byte") {
+  const auto to_new = [](const wikilink& link) -> std::optional<std::string> {
+    if (link.note() == "old") return "n\xC3\xA9w";
+    return std::nullopt;
+  };
+  DOCTEST_CHECK(replace_wikilinks("[[old]] ![[ old #h| x ]]\r\n| [[old\\|y]] |[[older]] `[[old]]`", to_new) ==
+                "[[n\xC3\xA9w]] ![[ n\xC3\xA9w #h| x ]]\r\n| [[n\xC3\xA9w\\|y]] |[[older]] `[[old]]`");
+  wikilink_options all;
+  all.include_code = true;
+  DOCTEST_CHECK(replace_wikilinks("`[[old]]`", to_new, all) == "`[[n\xC3\xA9w]]`");
+  const auto here = [](const wikilink& link) {
+    return link.note().empty() ? std::optional<std::string_view>("here") : std::nullopt;
+  };
+  DOCTEST_CHECK(replace_wikilinks("[[#h]] [[ #h]] [[a]]", here) == "[[here#h]] [[ here#h]] [[a]]");
+  const std::string bytes("\xFF\0[[x]]\xC0", 8);
+  DOCTEST_CHECK(replace_wikilinks(bytes, to_new) == bytes);
+}
+
+DOCTEST_TEST_CASE("hostile texts of 256 KiB are read in linear time and give nothing they should not") {
+  const std::size_t size = 1 << 18;
+  for (const char* part : {"[", "[[a", "[[a|", "[[|", "[[a|\n", "`", "` `` ``` ", "``[[", "$a ", "$", "$$ $", "%", "<!--", "\\", "\\[[",
+                           "> ", "- ", "1. ", "* - ", "```\n", "\t", "[[a|b] ", "|", "[[a\n", "#", "\n", "-->", "<!---->", "~~~"}) {
+    std::string text;
+    while (text.size() < size) text += part;
+    DOCTEST_CAPTURE(part);
+    DOCTEST_CHECK(extract_wikilinks(text).empty());
+    DOCTEST_CHECK(notes_of(text).empty());
+    DOCTEST_CHECK(replace_wikilinks(text, [](const wikilink&) { return std::optional<std::string>("x"); }) == text);
+  }
+}
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+DOCTEST_TEST_SUITE_BEGIN("[confine]");
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+// A directory with a secret beside it and links of every kind in it.
+struct vault_with_secret : scratch {
+  path inside = dir / "vault", outside = dir / "outside";
+  bool links = can_symlink();
+
+  vault_with_secret() {
+    std::filesystem::create_directories(inside / "sub" / "deep");
+    std::filesystem::create_directories(outside);
+    put(outside / "secret.md", "secret");
+    put(inside / "note.md", "note");
+    put(inside / "sub" / "other.md", "other");
+    if (!links) return;
+    const auto link = [&](const char* target, const char* name) {
+      std::filesystem::create_symlink(target, inside / name);
+    };
+    link("sub", "to_sub");
+    link("sub/deep", "to_deep");
+    link("note.md", "to_note.md");
+    link("../outside", "out");
+    link("../outside/secret.md", "out.md");
+    link("../outside/new.md", "out_new.md");
+    link("../vault/note.md", "back.md");
+    link("missing.md", "dangling.md");
+    link("loop.md", "loop.md");
+    link("loop", "loop");
+    std::filesystem::create_symlink(inside / "note.md", inside / "absolute.md");
+  }
+};
+
+// Runs a case with the system's own confined lookup and with ours.
+template <class F>
+void with_both_back_ends(F&& check) {
+  check();
+#ifdef __linux__
+  const bool before = std::exchange(detail::os::openat2_missing(), true);
+  check();
+  detail::os::openat2_missing() = before;
+#endif
+}
+
+// What every operation says to a name; they must all say the same to one that leaves.
+inline bool all_refuse(const confined_dir& d, std::string_view name) {
+  std::error_code read, write, append, exists, remove, list;
+  d.read_text(name, read);
+  d.atomic_write_text(name, "x", write);
+  d.locked_append_text(name, "x", append);
+  const bool found = d.exists(name, exists);
+  d.list(name, list);
+  const bool refused = read == errc::unsafe_path && write == errc::unsafe_path && append == errc::unsafe_path &&
+                       exists == errc::unsafe_path && list == errc::unsafe_path && !found;
+  DOCTEST_CAPTURE(name);
+  DOCTEST_CHECK(read.message() == make_error_code(errc::unsafe_path).message());
+  DOCTEST_CHECK(write.message() == make_error_code(errc::unsafe_path).message());
+  DOCTEST_CHECK(append.message() == make_error_code(errc::unsafe_path).message());
+  DOCTEST_CHECK(exists.message() == make_error_code(errc::unsafe_path).message());
+  DOCTEST_CHECK(list.message() == make_error_code(errc::unsafe_path).message());
+  return refused;
+}
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+DOCTEST_TEST_CASE("safe_article_path gives the resolved path of an article inside and nothing for one outside") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const tests::vault_with_secret v;
+  const path base = std::filesystem::canonical(v.inside);
+  const auto resolves_to = [&](const char* link, const path& expected) {
+    const auto found = safe_article_path(link, v.inside);
+    DOCTEST_CAPTURE(link);
+    DOCTEST_REQUIRE(found.has_value());
+    DOCTEST_CHECK(*found == path(expected).make_preferred());
+  };
+  resolves_to("note", base / "note.md");
+  resolves_to("  note | shown ", base / "note.md");
+  resolves_to("sub/other", base / "sub/other.md");
+  resolves_to("sub//./deep/../other", base / "sub/other.md");
+  resolves_to("not/there/yet", base / "not/there/yet.md");
+  resolves_to("missing/../note", base / "note.md");
+  resolves_to("../vault/note", base / "note.md");
+  for (const char* link : {"", "  ", "|note", "/note", "/etc/passwd", "..", "../outside/secret",
+                           "sub/../../outside/secret", "../vault2/x"}) {
+    DOCTEST_CAPTURE(link);
+    DOCTEST_CHECK(safe_article_path(link, v.inside).has_value() == (std::string_view(link) == ".."));
+  }
+  DOCTEST_CHECK_FALSE(safe_article_path(std::string_view("note\0", 5), v.inside).has_value());
+  DOCTEST_CHECK_FALSE(safe_article_path("note", path(std::string("a\0b", 3))).has_value());
+  if (!v.links) return;
+  resolves_to("to_sub/other", base / "sub/other.md");
+  resolves_to("to_deep/../other", base / "sub/other.md");  // up from where the link led
+  resolves_to("to_note", base / "note.md");
+  resolves_to("back", base / "note.md");
+  resolves_to("absolute", base / "note.md");
+  resolves_to("dangling", base / "missing.md");
+  for (const char* link : {"out", "out_new", "out/secret", "out/new/er", "loop", "loop/x", "loop/../out/secret"}) {
+    DOCTEST_CAPTURE(link);
+    DOCTEST_CHECK_FALSE(safe_article_path(link, v.inside).has_value());
+  }
+}
+
+DOCTEST_TEST_CASE("safe_article_path does not need the directory to exist nor to be absolute") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const path here = std::filesystem::current_path();
+  DOCTEST_CHECK(safe_article_path("a", "no-such-directory") == (here / "no-such-directory" / "a.md"));
+  DOCTEST_CHECK(safe_article_path("a/../b", "./no-such-directory/.") == (here / "no-such-directory" / "b.md"));
+  DOCTEST_CHECK(safe_article_path("no-such-note", "") == (here / "no-such-note.md"));
+  DOCTEST_CHECK_FALSE(safe_article_path("../a", "no-such-directory").has_value());
+}
+
+DOCTEST_TEST_CASE("require_article_path reports and throws unsafe_path") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const tests::vault_with_secret v;
+  std::error_code ec;
+  DOCTEST_CHECK(require_article_path("note", v.inside, ec) == *safe_article_path("note", v.inside));
+  DOCTEST_CHECK_FALSE(ec);
+  DOCTEST_CHECK(require_article_path("../outside/secret", v.inside, ec).empty());
+  DOCTEST_CHECK(ec == errc::unsafe_path);
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK_THROWS_AS(require_article_path("../outside/secret", v.inside), const unsafe_path_error&);
+  DOCTEST_CHECK_THROWS_AS(require_article_path("/x", v.inside), const std::filesystem::filesystem_error&);
+#endif
+}
+
+DOCTEST_TEST_CASE("confined_dir reads, writes, appends, finds, removes and lists inside") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    DOCTEST_REQUIRE_FALSE(ec);
+    DOCTEST_CHECK(d.read_text("note.md", ec) == "note");
+    DOCTEST_CHECK(d.read_text("sub/.././/sub/other.md", ec) == "other");
+    d.atomic_write_text("new/er/a.md", "a", ec);
+    DOCTEST_CHECK_FALSE(ec);
+    DOCTEST_CHECK(tests::contents(v.inside / "new" / "er" / "a.md") == "a");
+    d.locked_append_text("logs/log", "1\n", ec);
+    d.locked_append_text("logs/log", "2\n", ec);
+    DOCTEST_CHECK(tests::contents(v.inside / "logs" / "log") == "1\n2\n");
+    DOCTEST_CHECK(d.exists("logs", ec));
+    DOCTEST_CHECK(d.exists("", ec));
+    DOCTEST_CHECK(d.exists("sub/..", ec));
+    DOCTEST_CHECK_FALSE(d.exists("nothing", ec));
+    DOCTEST_CHECK_FALSE(d.exists("note.md/below", ec));
+    DOCTEST_CHECK_FALSE(ec);
+    DOCTEST_CHECK(d.list("new/er/", ec) == tests::list({"a.md"}));
+    DOCTEST_CHECK(d.remove("logs/log", ec));
+    DOCTEST_CHECK_FALSE(d.remove("logs/log", ec));
+    DOCTEST_CHECK(d.remove("logs/", ec));
+    DOCTEST_CHECK_FALSE(ec);
+    DOCTEST_CHECK_FALSE(d.remove("new", ec));
+    DOCTEST_CHECK(ec == std::errc::directory_not_empty);
+    const auto top = d.list(".", ec);
+    DOCTEST_CHECK(std::is_sorted(top.begin(), top.end()));
+    DOCTEST_CHECK(top == d.list(ec));
+    DOCTEST_CHECK(std::count(top.begin(), top.end(), "note.md") == 1);
+    DOCTEST_CHECK(std::count(top.begin(), top.end(), "logs") == 0);
+  });
+}
+
+DOCTEST_TEST_CASE("no name leads out of a confined_dir and the error says where it left") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    for (const char* name : {"..", "../", "../outside/secret.md", "sub/../../outside/secret.md", "./..", "sub/../..",
+                             "/etc/passwd", "/", "//note.md", "../vault/note.md"}) {
+      DOCTEST_CHECK(tests::all_refuse(d, name));
+    }
+    DOCTEST_CHECK(tests::all_refuse(d, std::string_view("note.md\0x", 9)));
+    if (v.links) {
+      for (const char* name : {"out/secret.md", "out/", "out/.", "out.md", "out_new.md", "back.md", "absolute.md",
+                               "to_deep/../../../outside/secret.md"}) {
+        DOCTEST_CHECK(tests::all_refuse(d, name));
+      }
+      DOCTEST_CHECK_FALSE(std::filesystem::exists(v.outside / "new.md"));
+    }
+    DOCTEST_CHECK(tests::contents(v.outside / "secret.md") == "secret");
+#if MEMORIA_FS_EXCEPTIONS
+    try {
+      d.read_text("sub/../../x");
+      DOCTEST_FAIL("must throw");
+    } catch (const unsafe_path_error& e) {
+      DOCTEST_CHECK(e.code() == std::errc::operation_not_permitted);
+      DOCTEST_CHECK(std::string(e.what()).find("\"..\" above the top") != std::string::npos);
+    }
+    DOCTEST_CHECK_THROWS_AS(d.exists("/x"), const unsafe_path_error&);
+    DOCTEST_CHECK_THROWS_AS(d.list("no such directory"), const error&);
+#endif
+  });
+}
+
+DOCTEST_TEST_CASE("symbolic links that stay inside work as everywhere") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  if (!tests::can_symlink()) return;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    DOCTEST_CHECK(d.read_text("to_note.md", ec) == "note");
+    DOCTEST_CHECK(d.read_text("to_sub/other.md", ec) == "other");
+    DOCTEST_CHECK(d.read_text("to_deep/../other.md", ec) == "other");
+    DOCTEST_CHECK(d.list("to_sub", ec) == tests::list({"deep", "other.md"}));
+    DOCTEST_CHECK_FALSE(ec);
+    DOCTEST_CHECK_FALSE(d.exists("dangling.md", ec));
+    DOCTEST_CHECK_FALSE(ec);
+    d.exists("loop.md", ec);
+    DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+
+    d.atomic_write_text("to_note.md", "through", ec);
+    DOCTEST_CHECK(std::filesystem::is_symlink(v.inside / "to_note.md"));
+    DOCTEST_CHECK(tests::contents(v.inside / "note.md") == "through");
+    d.locked_append_text("to_note.md", "!", ec);
+    DOCTEST_CHECK(tests::contents(v.inside / "note.md") == "through!");
+    d.atomic_write_text("dangling.md", "found", ec);
+    DOCTEST_CHECK(tests::contents(v.inside / "missing.md") == "found");
+    write_options how;
+    how.symlinks = symlink_policy::refuse;
+    d.atomic_write_text("to_note.md", "x", how, ec);
+    DOCTEST_CHECK(ec == errc::is_symlink);
+    how.symlinks = symlink_policy::replace;
+    d.atomic_write_text("out.md", "mine", how, ec);
+    DOCTEST_CHECK_FALSE(ec);
+    DOCTEST_CHECK(d.read_text("out.md", ec) == "mine");
+    DOCTEST_CHECK(tests::contents(v.outside / "secret.md") == "secret");
+
+    DOCTEST_CHECK_FALSE(d.remove("to_sub/", ec));
+    DOCTEST_CHECK(ec == std::errc::not_a_directory);
+    DOCTEST_CHECK_FALSE(d.remove("sub/deep/.", ec));
+    DOCTEST_CHECK(ec == std::errc::is_a_directory);
+    DOCTEST_CHECK(d.exists("to_sub", ec));
+    DOCTEST_CHECK(d.remove("to_sub", ec));
+    DOCTEST_CHECK(d.remove("out", ec));
+    DOCTEST_CHECK(tests::contents(v.inside / "sub" / "other.md") == "other");
+    DOCTEST_CHECK(tests::contents(v.outside / "secret.md") == "secret");
+  });
+}
+
+DOCTEST_TEST_CASE("forty links in a row are followed and no more") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  if (!tests::can_symlink()) return;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    for (int i = 1; i <= 41; ++i) {
+      const std::string target = i == 1 ? "sub" : "l" + std::to_string(i - 1);
+      std::filesystem::create_symlink(target, v.inside / ("l" + std::to_string(i)));
+    }
+    DOCTEST_CHECK(d.read_text("l40/other.md", ec) == "other");
+    DOCTEST_CHECK(d.exists("l40", ec));
+    DOCTEST_CHECK_FALSE(d.exists("l41/other.md", ec));
+    DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+    DOCTEST_CHECK_FALSE(d.exists("l41", ec));
+    DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+    DOCTEST_CHECK(safe_article_path("l41/other", v.inside) == std::filesystem::canonical(v.inside / "sub" / "other.md"));
+  });
+}
+
+DOCTEST_TEST_CASE("a confined_dir refuses what is no file, what is too long, and a name that needs a directory") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    d.read_text("sub", ec);
+    DOCTEST_CHECK(ec == std::errc::is_a_directory);
+    d.read_text("", ec);
+    DOCTEST_CHECK(ec == std::errc::is_a_directory);
+    d.atomic_write_text("sub", "x", ec);
+    DOCTEST_CHECK(ec == std::errc::is_a_directory);
+    d.locked_append_text("sub", "x", ec);
+    DOCTEST_CHECK(ec == std::errc::is_a_directory);
+    d.read_text("note.md/", ec);
+    DOCTEST_CHECK(ec == std::errc::not_a_directory);
+    d.list("note.md", ec);
+    DOCTEST_CHECK(ec == std::errc::not_a_directory);
+    d.remove(".", ec);
+    DOCTEST_CHECK(ec);
+    d.atomic_write_text("new/", "x", ec);
+    DOCTEST_CHECK(ec);
+    DOCTEST_CHECK_FALSE(std::filesystem::exists(v.inside / "new"));
+    d.exists(std::string(5000, 'a'), ec);
+    DOCTEST_CHECK(ec == std::errc::filename_too_long);
+    DOCTEST_CHECK_FALSE(d.exists(std::string(300, 'a'), ec));
+  });
+  std::error_code ec;
+  const confined_dir closed;
+  closed.read_text("x", ec);
+  DOCTEST_CHECK(ec == std::errc::bad_file_descriptor);
+  const confined_dir missing("no such directory", ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  const confined_dir empty(path(), ec);
+  DOCTEST_CHECK(ec == std::errc::invalid_argument);
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a FIFO inside a confined_dir hangs nobody") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    DOCTEST_REQUIRE(::mkfifo((v.inside / "fifo").c_str(), 0600) == 0);
+    d.read_text("fifo", ec);
+    DOCTEST_CHECK(ec == errc::not_regular);
+    d.locked_append_text("fifo", "x", ec);
+    DOCTEST_CHECK(ec == errc::not_regular);
+    d.atomic_write_text("fifo", "x", ec);
+    DOCTEST_CHECK(ec == errc::not_regular);
+    DOCTEST_CHECK(d.exists("fifo", ec));
+  });
+}
+
+DOCTEST_TEST_CASE("a failed write into a confined_dir takes the directories it made away again") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const tests::vault_with_secret v;
+  std::error_code ec;
+  const confined_dir d(v.inside, ec);
+  d.atomic_write_text("p/q/" + std::string(300, 'n'), "x", ec);
+  DOCTEST_CHECK(ec == std::errc::filename_too_long);
+  DOCTEST_CHECK_FALSE(std::filesystem::exists(v.inside / "p"));
+  write_options none;
+  none.create_parents = false;
+  d.atomic_write_text("p/q/r", "x", none, ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+}
+
+DOCTEST_TEST_CASE("directories that a confined_dir makes and names that it removes are synced") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  tests::with_both_back_ends([] {
+    const tests::vault_with_secret v;
+    std::error_code ec;
+    const confined_dir d(v.inside, ec);
+    static int syncs = 0;
+    syncs = 0;
+    detail::os::seam() = [](const detail::os::event& e) {
+      syncs += std::string_view(e.call) == "fsync directory" ? 1 : 0;
+      return detail::os::verdict{};
+    };
+    d.atomic_write_text("p/q/file", "x", ec);
+    DOCTEST_CHECK(syncs == 3);  // of the top for p, of p for q, of q for the file
+    syncs = 0;
+    d.remove("p/q/file", ec);
+    DOCTEST_CHECK(syncs == 1);
+    detail::os::seam() = nullptr;
+    detail::os::seam() = [](const detail::os::event& e) {
+      return detail::os::verdict{std::string_view(e.call) == "fsync directory" ? EIO : 0};
+    };
+    DOCTEST_CHECK(d.remove("note.md", ec));
+    DOCTEST_CHECK(ec == errc::not_durable);
+    d.atomic_write_text("sub/other.md", "new", ec);
+    DOCTEST_CHECK(ec == errc::not_durable);
+    d.atomic_write_text("r/file", "x", ec);
+    DOCTEST_CHECK(ec == std::errc::io_error);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(tests::contents(v.inside / "sub" / "other.md") == "new");
+    DOCTEST_CHECK_FALSE(std::filesystem::exists(v.inside / "r"));
+  });
+}
+
+DOCTEST_TEST_CASE("a confined_dir stays with its directory when that is renamed") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const tests::vault_with_secret v;
+  std::error_code ec;
+  const confined_dir d(v.inside, ec);
+  std::filesystem::rename(v.inside, v.dir / "moved");
+  std::filesystem::create_directory_symlink("outside", v.inside);
+  d.atomic_write_text("secret.md", "inside", ec);
+  DOCTEST_CHECK_FALSE(ec);
+  DOCTEST_CHECK(tests::contents(v.dir / "moved" / "secret.md") == "inside");
+  DOCTEST_CHECK(tests::contents(v.outside / "secret.md") == "secret");
+}
+#endif
+
+#ifdef __linux__
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+// Lets openat2 fail in one way for the life of the object, and counts its calls.
+struct failing_openat2 {
+  static inline int error = 0, calls = 0;
+  explicit failing_openat2(int code) {
+    error = code;
+    calls = 0;
+    detail::os::seam() = [](const detail::os::event& e) {
+      if (std::string_view(e.call) != "openat2") return detail::os::verdict{};
+      ++calls;
+      return detail::os::verdict{error};
+    };
+  }
+  failing_openat2(const failing_openat2&) = delete;
+  failing_openat2& operator=(const failing_openat2&) = delete;
+  ~failing_openat2() {
+    detail::os::seam() = nullptr;
+    detail::os::openat2_missing() = false;
+  }
+};
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+DOCTEST_TEST_CASE("a missing openat2 is remembered, a forbidden one asked again, a refusal never walked around") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  if (detail::os::openat2_missing()) return;
+  const tests::vault_with_secret v;
+  std::error_code ec;
+  const confined_dir d(v.inside, ec);
+  {
+    const tests::failing_openat2 absent(ENOSYS);
+    DOCTEST_CHECK(d.read_text("note.md", ec) == "note");
+    DOCTEST_CHECK(d.read_text("note.md", ec) == "note");
+    DOCTEST_CHECK(absent.calls == 1);
+  }
+  {
+    const tests::failing_openat2 forbidden(EPERM);
+    DOCTEST_CHECK(d.read_text("note.md", ec) == "note");
+    DOCTEST_CHECK(d.read_text("note.md", ec) == "note");
+    DOCTEST_CHECK(forbidden.calls == 2);
+  }
+  {
+    const tests::failing_openat2 uncertain(EAGAIN);
+    DOCTEST_CHECK(d.read_text("note.md", ec).empty());
+    DOCTEST_CHECK(ec == errc::changed_meanwhile);
+    DOCTEST_CHECK(uncertain.calls == 128);
+  }
+  const tests::failing_openat2 refusing(EXDEV);
+  DOCTEST_CHECK(d.read_text("note.md", ec).empty());
+  DOCTEST_CHECK(ec == errc::unsafe_path);
+}
+#endif
+
+#ifdef _WIN32
+DOCTEST_TEST_CASE("names that Windows takes for something else are refused") {
+  using namespace MEMORIA_FS_NAMESPACE;
+  const tests::vault_with_secret v;
+  std::error_code ec;
+  const confined_dir d(v.inside, ec);
+  DOCTEST_REQUIRE_FALSE(ec);
+  for (const char* name : {"CON", "con.md", "sub/NUL.txt", "aux", "COM1", "lpt9.a.b", "COM\xC2\xB9", "LPT\xC2\xB2.md",
+                           "CONIN$", "conout$", "NUL .txt", "note.md:stream", "C:note.md", "C:\\x", "\\x",
+                           "\\\\server\\share\\x", "//server/share/x", "\\\\?\\C:\\x", "\\\\.\\C:", "note.md.",
+                           "note.md ", "...", ".. /x", ". ./x", "sub\\..\\..\\outside\\secret.md",
+                           "..\\outside\\secret.md", "a?b", "a*b", "a<b", "a>b", "a\"b", "a|b", "a\nb", "\xFF"}) {
+    DOCTEST_CHECK(tests::all_refuse(d, name));
+  }
+  for (const char* link : {"CON", "sub/NUL", "COM1.x", "COM\xC2\xB3", "C:x", "C:/x", "\\x", "\\\\server\\x", "a:b",
+                           "x. /y", "..\\outside\\secret", "a?b", "\xFF"}) {
+    DOCTEST_CAPTURE(link);
+    DOCTEST_CHECK_FALSE(safe_article_path(link, v.inside).has_value());
+  }
+  DOCTEST_CHECK(safe_article_path("sub\\other", v.inside) == safe_article_path("sub/other", v.inside));
+  for (const char* fine : {"COM", "COM10", "console.md", "nul_.md", "a.CON", ".hidden", "..a"}) {
+    DOCTEST_CAPTURE(fine);
+    DOCTEST_CHECK_FALSE(d.exists(fine, ec));
+    DOCTEST_CHECK_FALSE(ec);
+  }
+}
+#endif
+
+DOCTEST_TEST_SUITE_END();
+
+// ---- [json] tests -----------------------------------------------------------------------------------------------------
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+inline constexpr json_parse_options python_text = {json_dialect::python};
+
+// What parse and dump make of a text; after "!" the message, where it is refused.
+inline std::string rewritten(std::string_view text, const json_parse_options& options = {}, int indent = -1) {
+  json_problem problem;
+  const json value = json::parse(text, options, problem);
+  std::error_code ec;
+  return problem ? "!" + problem.message() : value.dump({indent, false, options.dialect}, ec);
+}
+
+inline std::string dumped(const json& value, const json_dump_options& options = {}) {
+  std::error_code ec;
+  std::string text = value.dump(options, ec);
+  return ec ? "!" + ec.message() : text;
+}
+
+inline json parsed(std::string_view text) {
+  json_problem problem;
+  json value = json::parse(text, python_text, problem);
+  DOCTEST_CHECK_MESSAGE(!problem, problem.message());
+  return value;
+}
+
+inline std::string repeated(std::string_view part, std::size_t n) {
+  std::string text;
+  for (std::size_t i = 0; i < n; ++i) text += part;
+  return text;
+}
+
+DOCTEST_TEST_SUITE_BEGIN("[json]");
+
+DOCTEST_TEST_CASE("a document is written as Python writes it") {
+  const char* const text =
+      "{\n  \"name\": \"Ada\",\n  \"none\": null,\n  \"list\": [\n    1,\n    -2.5,\n    [],\n    {}\n  ],\n  \"yes\": true\n}";
+  DOCTEST_CHECK(dumped(parsed(text), {2}) == text);
+  DOCTEST_CHECK(dumped(parsed(text)) == R"({"name":"Ada","none":null,"list":[1,-2.5,[],{}],"yes":true})");
+  DOCTEST_CHECK(dumped(parsed("[1,{\"a\":2}]"), {0}) == "[\n1,\n{\n\"a\": 2\n}\n]");
+  DOCTEST_CHECK(dumped(parsed(" [ 1 ,\t{ }\r\n] ")) == "[1,{}]");
+}
+
+DOCTEST_TEST_CASE("integers keep all their digits") {
+  for (const char* text : {"0", "-1", "9223372036854775807", "9223372036854775808", "18446744073709551615", "-9223372036854775808",
+                           "18446744073709551616", "-9223372036854775809", "99999999999999999999", "10000000000000000000",
+                           "123456789012345678901234567890123456789012345678901234567890"}) {
+    DOCTEST_CHECK(rewritten(text) == text);
+    DOCTEST_CHECK(parsed(text).is_number_integer());
+    DOCTEST_CHECK(parsed(text).is_number_unsigned() == (text[0] != '-'));
+  }
+  DOCTEST_CHECK(rewritten("-0") == "0");
+}
+
+DOCTEST_TEST_CASE("doubles look as Python's repr shows them") {
+  const char* const pairs[][2] = {{"1.0", "1.0"}, {"1E0", "1.0"}, {"-0.0", "-0.0"}, {"0e5", "0.0"}, {"0.1", "0.1"},
+      {"1e15", "1000000000000000.0"}, {"1e16", "1e+16"}, {"123456789012345678.0", "1.2345678901234568e+17"}, {"0.0001", "0.0001"},
+      {"0.00001", "1e-05"}, {"5e-324", "5e-324"}, {"2.4703282292062328e-324", "5e-324"}, {"2.4703282292062327e-324", "0.0"},
+      {"1.7976931348623157e308", "1.7976931348623157e+308"}, {"2.2250738585072014e-308", "2.2250738585072014e-308"},
+      {"2.2250738585072011e-308", "2.225073858507201e-308"}, {"1e23", "1e+23"}, {"9007199254740993.0", "9007199254740992.0"},
+      {"9007199254740993.0000000000000000000000000000000000000000000000001", "9007199254740994.0"}, {"0.3", "0.3"},
+      {"-61.14917000000003", "-61.14917000000003"}, {"5.5e-5", "5.5e-05"}, {"1e-400", "0.0"}, {"4.35", "4.35"},
+      {"0.000000000000000000000000000000000000000000000000000000000000000012", "1.2e-65"},
+      {"100000000000000000000000000000000000000000000000000.0", "1e+50"}, {"1e100", "1e+100"}, {"12e-1", "1.2"}};
+  for (const auto& pair : pairs) DOCTEST_CHECK(rewritten(pair[0]) == pair[1]);
+}
+
+DOCTEST_TEST_CASE("half-way numbers of hundreds of digits are rounded to even") {
+  // 2^-1075, half of the smallest double, has 751 digits after its zeros: make them by doubling from the last
+  std::string digits = "1";
+  for (int i = 0; i < 1075; ++i) {  // times 5, for 2^-1075 = 5^1075 / 10^1075
+    int carry = 0;
+    for (std::size_t k = digits.size(); k-- > 0;) {
+      const int product = (digits[k] - '0') * 5 + carry;
+      digits[k] = static_cast<char>('0' + product % 10);
+      carry = product / 10;
+    }
+    if (carry != 0) digits.insert(digits.begin(), static_cast<char>('0' + carry));
+  }
+  const std::string exponent = "e-1075";
+  DOCTEST_CHECK(rewritten(digits + ".0" + exponent) == "0.0");
+  DOCTEST_CHECK(rewritten(digits + "." + std::string(2000, '0') + "1" + exponent) == "5e-324");
+  digits.back() = '4';
+  DOCTEST_CHECK(rewritten(digits + ".9" + exponent) == "0.0");
+}
+
+DOCTEST_TEST_CASE("every power of two and its neighbours read back as themselves") {
+  std::size_t bad = 0;
+  for (std::uint64_t exponent = 0; exponent < 2047; ++exponent) {
+    for (const std::uint64_t fraction : {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 52) - 1, std::uint64_t{0x5555555555555}}) {
+      const std::uint64_t bits = exponent << 52 | fraction;
+      double value;
+      std::memcpy(&value, &bits, sizeof value);
+      const json back = parsed(dumped(json(value)));
+      std::error_code ec;
+      const double read = back.get<double>(ec);
+      bad += ec || std::memcmp(&read, &value, sizeof read) != 0 ? 1u : 0u;
+    }
+  }
+  DOCTEST_CHECK(bad == 0);
+}
+
+DOCTEST_TEST_CASE("numbers that are no JSON are refused where they go wrong") {
+  for (const char* text : {"01", "1.", ".5", "1e", "1e+", "-", "+1", "--1", "0x10", "1.e5", "1e5.0", "-.5", "00", "1_000", "NaN", "Infinity", "-Infinity"}) {
+    DOCTEST_CHECK_FALSE(json::accept(text));
+    DOCTEST_CHECK_FALSE(json::accept(std::string("[") + text + "]"));
+  }
+  DOCTEST_CHECK(rewritten("[1,1e400]") == "!1:4: number is too large for a double");
+  DOCTEST_CHECK(rewritten("[12.]") == "!1:5: expected a digit after the point, found ']'");
+}
+
+DOCTEST_TEST_CASE("the python dialect reads and writes what json.loads and json.dumps do") {
+  DOCTEST_CHECK(rewritten("[NaN, Infinity, -Infinity, 1e400, -1e400, -0]", python_text) == "[NaN,Infinity,-Infinity,Infinity,-Infinity,0]");
+  DOCTEST_CHECK(rewritten("\xEF\xBB\xBF{}", python_text) == "{}");
+  DOCTEST_CHECK(rewritten("\xEF\xBB\xBF{}") == "!1:1: expected a value, found byte 0xEF");
+  const json lone = parsed(R"(["\ud83d", "\ude00\ud83d", "a\ud83d\u0041"])");
+  DOCTEST_CHECK(dumped(lone) == R"(["\ud83d","\ude00\ud83d","a\ud83dA"])");
+  DOCTEST_CHECK(rewritten(R"("\ud83d")") == "!1:2: unpaired surrogate: no such character");
+  DOCTEST_CHECK(dumped(parsed(R"("\ud83d\ude00\u0041\u00e9\u007f")")) == "\"\xF0\x9F\x98\x80" "A\xC3\xA9\x7F\"");
+  DOCTEST_CHECK(dumped(parsed("\"\xF0\x9F\x98\x80" "A\xC3\xA9\x7F\""), {-1, true}) == R"("\ud83d\ude00A\u00e9\u007f")");
+}
+
+DOCTEST_TEST_CASE("strings of every length and every escape survive") {
+  for (std::size_t n = 0; n < 70; ++n) {
+    for (const char* inside : {"", "\"", "\\", "\n", "\x01", "\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80"}) {
+      for (const std::size_t at : {std::size_t{0}, n / 2, n}) {
+        std::string text(n, 'x');
+        text.insert(at, inside);
+        for (const bool ascii : {false, true}) {
+          DOCTEST_REQUIRE(parsed(dumped(json::array({text, json::object({{text, 1}})}), {2, ascii}))[0] == json(text));
+        }
+      }
+    }
+  }
+  DOCTEST_CHECK(dumped(json("\b\f\n\r\t\"\\/\x1f\x7f")) == "\"\\b\\f\\n\\r\\t\\\"\\\\/\\u001f\x7f\"");
+  DOCTEST_CHECK(rewritten(R"("\/\u0041\u000A")") == R"("/A\n")");
+  DOCTEST_CHECK(json(std::string_view("a\0b", 3)).get_if<std::string>() == std::string("a\0b", 3));
+}
+
+DOCTEST_TEST_CASE("what is not UTF-8 is refused, when read and when written") {
+  for (const char* bytes : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xE2\x82", "\xF0\x9F\x98"}) {
+    for (const std::size_t before : {std::size_t{0}, std::size_t{13}, std::size_t{40}}) {
+      const std::string text = std::string(before, 'a') + bytes;
+      const std::string where = std::to_string(before + 2);
+      DOCTEST_CHECK(rewritten("\"" + text + "\"", python_text) == "!1:" + where + ": string is not valid UTF-8, found byte 0x" +
+                    "0123456789ABCDEF"[static_cast<unsigned char>(bytes[0]) >> 4] + "0123456789ABCDEF"[bytes[0] & 15]);
+      if (std::string_view(bytes) != "\xED\xA0\x80") DOCTEST_CHECK(dumped(json(text)) == "!" + make_error_code(errc::json_type).message());
+    }
+  }
+  DOCTEST_CHECK(dumped(json(std::numeric_limits<double>::infinity()))[0] == '!');
+}
+
+DOCTEST_TEST_CASE("errors say what, where and in which line") {
+  json_problem problem;
+  json::parse("{\n  \"a\": 1\n  \"b\": 2\n}", problem);
+  DOCTEST_CHECK(problem.message() == "3:3: expected ',' or '}' after a member, found '\"'");
+  DOCTEST_CHECK(problem.message("state.json") == "state.json:3:3: expected ',' or '}' after a member, found '\"'");
+  DOCTEST_CHECK(problem.code == make_error_code(errc::corrupt_json));
+  DOCTEST_CHECK(problem.offset == 13);
+  DOCTEST_CHECK(problem.excerpt == "  \"b\": 2");
+  const char* const cases[][2] = {{"", "1:1: expected a value, found the end of the text"}, {" \n ", "1:1: expected a value, found the end of the text"},
+      {"[1 2]", "1:4: expected ',' or ']' after a value, found '2'"}, {"[1,]", "1:4: expected a value, found ']'"}, {"{\"a\" 1}", "1:6: expected ':' after a key, found '1'"},
+      {"{a:1}", "1:2: expected a key in quotes, found 'a'"}, {"{\"a\":1,}", "1:8: expected a key in quotes, found '}'"}, {"[1]]", "1:4: expected the end of the text, found ']'"},
+      {"[1}", "1:3: expected ',' or ']' after a value, found '}'"}, {"{\"a\":1]", "1:7: expected ',' or '}' after a member, found ']'"}, {"[[1]", "1:5: expected ',' or ']' after a value, found the end of the text"},
+      {"[\"a]", "1:5: expected '\"' to close a string, found the end of the text"}, {"[\"a\nb\"]", "1:4: expected an escape sequence for a control character, found byte 0x0A"},
+      {"[\"\\x\"]", "1:4: expected one of \"\\/bfnrtu after a backslash, found 'x'"}, {"[\"\\u12G4\"]", "1:7: expected four hexadecimal digits after \\u, found 'G'"},
+      {"[tru]", "1:2: expected a value, found 't'"}, {"[1, // one\n2]", "1:5: expected a value, found '/'"}, {"[007]", "1:3: a number does not start with 0, unless 0 is all before the point, found '0'"}};
+  for (const auto& c : cases) DOCTEST_CHECK(rewritten(c[0]) == std::string("!") + c[1]);
+  json::parse(std::string(100, ' ') + "\x01" + std::string(100, 'x'), problem);
+  DOCTEST_CHECK(problem.excerpt.size() <= 60);
+  DOCTEST_CHECK(problem.excerpt.find("?xxx") != std::string::npos);
+}
+
+DOCTEST_TEST_CASE("every prefix of a document is refused") {
+  const std::string text = R"({"a": [1, -2.5e3, "x\u00e9y", true, false, null, {"b": {}}], "long enough to leave the value": "as is this one here"})";
+  for (std::size_t n = 0; n < text.size(); ++n) DOCTEST_REQUIRE_FALSE(json::accept(text.substr(0, n)));
+  DOCTEST_CHECK(json::accept(text));
+}
+
+DOCTEST_TEST_CASE("depth is limited when parsing and costs no stack anywhere") {
+  DOCTEST_CHECK(json::accept(repeated("[", 1024) + repeated("]", 1024)));
+  json_problem problem;
+  json::parse(repeated("[", 1025) + repeated("]", 1025), problem);
+  DOCTEST_CHECK(problem.code == make_error_code(errc::json_limit));
+  DOCTEST_CHECK(problem.offset == 1024);
+  json deep;
+  for (int i = 0; i < 1'000'000; ++i) {
+    json around = i % 2 ? json::object() : json::array();
+    if (i % 2) {
+      around["k"] = std::move(deep);
+    } else {
+      around.push_back(std::move(deep));
+      around.push_back(i);
+    }
+    deep = std::move(around);
+  }
+  const json copy = deep;
+  DOCTEST_CHECK(copy == deep);
+  const std::string text = dumped(deep);
+  DOCTEST_CHECK(text.size() > 5'000'000);
+  const json back = json::parse(text, {json_dialect::strict, 2'000'000}, problem);
+  DOCTEST_CHECK(!problem);
+  DOCTEST_CHECK(back == copy);
+}
+
+DOCTEST_TEST_CASE("the last of equal keys wins in the place of the first") {
+  DOCTEST_CHECK(rewritten(R"({"a":1,"b":2,"a":3})") == R"({"a":3,"b":2})");
+  DOCTEST_CHECK(rewritten(R"({"":1,"":[2],"":{"x":"a string that owns memory"}})") == R"({"":{"x":"a string that owns memory"}})");
+  for (const int keys : {5, 64, 65, 66, 1000}) {
+    std::string text = "{";
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < keys; ++i) text += "\"a key that is long enough " + std::to_string(i) + "\":" + std::to_string(round * 10000 + i) + ",";
+    }
+    text.back() = '}';
+    const json j = parsed(text);
+    DOCTEST_CHECK(j.size() == static_cast<std::size_t>(keys));
+    int i = 0;
+    for (auto [key, value] : j.items()) {
+      DOCTEST_CHECK(key == "a key that is long enough " + std::to_string(i));
+      DOCTEST_CHECK(value == 20000 + i);
+      ++i;
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("large objects find, add, erase and copy by key") {
+  json j;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 3000; ++i) keys.push_back((i % 3 ? "k" : "a rather long key, number ") + std::to_string(i));
+  for (std::size_t i = 0; i < keys.size(); ++i) j[keys[i]] = i;
+  json copy = j;
+  for (std::size_t i = 0; i < keys.size(); i += 2) DOCTEST_REQUIRE(copy.erase(keys[i]) == 1);
+  DOCTEST_CHECK(copy.size() == 1500);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    DOCTEST_REQUIRE(j[keys[i]] == i);
+    DOCTEST_REQUIRE(copy.contains(keys[i]) == (i % 2 == 1));
+    DOCTEST_REQUIRE((copy.find(keys[i]) == copy.end()) == (i % 2 == 0));
+  }
+  DOCTEST_CHECK(copy.begin().key() == keys[1]);
+  DOCTEST_CHECK(copy != j);
+  for (std::size_t i = 0; i < keys.size(); i += 2) copy[keys[i]] = i;
+  DOCTEST_CHECK(copy == j);  // in another order
+  DOCTEST_CHECK(parsed(dumped(copy)) == j);
+}
+
+DOCTEST_TEST_CASE("values are built, copied, moved and compared") {
+  const json j = json::object({{"k", 1}, {"list", json::array({1, "two", 3.0, true, nullptr})}, {"k", 2}});
+  DOCTEST_CHECK(dumped(j) == R"({"k":2,"list":[1,"two",3.0,true,null]})");
+  json copy{j};
+  DOCTEST_CHECK(copy == j);
+  copy["list"][1] = "a string that is too long to lie within";
+  DOCTEST_CHECK(copy != j);
+  json moved = std::move(copy);
+  DOCTEST_CHECK(copy.is_null());  // NOLINT: promised
+  DOCTEST_CHECK(moved["list"].size() == 5);
+  moved = moved["list"];  // out of itself
+  DOCTEST_CHECK(moved[1] == "a string that is too long to lie within");
+  moved = std::move(moved[1]);
+  DOCTEST_CHECK(moved.is_string());
+  moved = json::array({moved, 1});
+  moved.push_back(moved);
+  moved.push_back(moved[0]);
+  DOCTEST_CHECK(moved.size() == 4);
+  DOCTEST_CHECK(moved[2].size() == 2);
+  DOCTEST_CHECK(json(std::vector<std::string>{"a", "b"}) == json::array({"a", "b"}));
+  DOCTEST_CHECK(json(static_cast<const char*>(nullptr)).is_null());
+}
+
+DOCTEST_TEST_CASE("numbers are equal by value, objects in any order") {
+  DOCTEST_CHECK(json(1) == json(1.0));
+  DOCTEST_CHECK(json(std::uint64_t{18446744073709551615u}) != json(18446744073709551616.0));
+  DOCTEST_CHECK(json(std::int64_t{9007199254740993}) != json(9007199254740992.0));
+  DOCTEST_CHECK(json(std::uint64_t{1} << 63) == json(9223372036854775808.0));
+  DOCTEST_CHECK(json(-0.0) == json(0));
+  DOCTEST_CHECK(json(1) != json(true));
+  DOCTEST_CHECK(json(std::numeric_limits<double>::quiet_NaN()) != json(std::numeric_limits<double>::quiet_NaN()));
+  DOCTEST_CHECK(parsed("99999999999999999999") == parsed("99999999999999999999"));
+  DOCTEST_CHECK(parsed(R"({"a":{"x":1,"y":[2]},"b":2})") == parsed(R"({"b":2,"a":{"y":[2.0],"x":1}})"));
+  DOCTEST_CHECK(parsed(R"({"a":1,"b":2})") != parsed(R"({"a":1,"c":2})"));
+  DOCTEST_CHECK(parsed("[1,2]") != parsed("[2,1]"));
+  DOCTEST_CHECK(parsed("[]") != parsed("{}"));
+}
+
+DOCTEST_TEST_CASE("get checks type and range and never rounds towards an integer") {
+  DOCTEST_CHECK(json(127).get_if<std::int8_t>() == std::int8_t{127});
+  DOCTEST_CHECK_FALSE(json(128).get_if<std::int8_t>());
+  DOCTEST_CHECK_FALSE(json(-1).get_if<unsigned>());
+  DOCTEST_CHECK(json(2.0).get_if<int>() == 2);
+  DOCTEST_CHECK_FALSE(json(2.5).get_if<int>());
+  DOCTEST_CHECK_FALSE(json(1e300).get_if<std::int64_t>());
+  DOCTEST_CHECK_FALSE(json(-1.0).get_if<std::uint64_t>());
+  DOCTEST_CHECK_FALSE(json(std::numeric_limits<double>::quiet_NaN()).get_if<int>());
+  DOCTEST_CHECK(json(std::uint64_t{18446744073709551615u}).get_if<std::uint64_t>() == 18446744073709551615u);
+  DOCTEST_CHECK_FALSE(json(std::uint64_t{18446744073709551615u}).get_if<std::int64_t>());
+  DOCTEST_CHECK(parsed("100000000000000000000").get_if<double>() == 1e20);
+  DOCTEST_CHECK_FALSE(parsed("1" + std::string(400, '0')).get_if<double>());
+  DOCTEST_CHECK_FALSE(json(1e300).get_if<float>());
+  DOCTEST_CHECK(json(7).get_if<double>() == 7.0);
+  DOCTEST_CHECK_FALSE(json(1).get_if<bool>());
+  DOCTEST_CHECK_FALSE(json("1").get_if<int>());
+  DOCTEST_CHECK(json("x").get_if<std::string>() == "x");
+  DOCTEST_CHECK(json::array({1, 2}).get_if<std::vector<int>>() == std::vector<int>{1, 2});
+  DOCTEST_CHECK_FALSE(json::array({1, "2"}).get_if<std::vector<int>>());
+  std::error_code ec;
+  DOCTEST_CHECK(json("x").get<int>(ec) == 0);
+  DOCTEST_CHECK(ec == make_error_code(errc::json_type));
+}
+
+DOCTEST_TEST_CASE("reading what is not there is null, value() its fallback, a wrong type an error") {
+  const json j = parsed(R"({"port": 80, "name": "x", "list": [1]})");
+  DOCTEST_CHECK(j["nothing"]["at"][std::size_t{5}]["all"].is_null());
+  DOCTEST_CHECK(j["list"][1].is_null());
+  std::error_code ec;
+  DOCTEST_CHECK(j.value("port", 1, ec) == 80);
+  DOCTEST_CHECK(j.value("nothing", 1, ec) == 1);
+  DOCTEST_CHECK(j.value("nothing", "none", ec) == "none");
+  DOCTEST_CHECK(json().value("nothing", 2.5, ec) == 2.5);
+  DOCTEST_CHECK_FALSE(ec);
+  DOCTEST_CHECK(j.value("name", 1, ec) == 0);
+  DOCTEST_CHECK(ec == make_error_code(errc::json_type));
+  DOCTEST_CHECK(json(1).value("name", 1, ec) == 0);
+  DOCTEST_CHECK(ec == make_error_code(errc::json_type));
+  DOCTEST_CHECK(j.at("nothing", ec).is_null());
+  DOCTEST_CHECK(ec == make_error_code(errc::json_missing));
+  DOCTEST_CHECK(j.at(7, ec).is_null());
+  DOCTEST_CHECK(ec == make_error_code(errc::json_type));
+  DOCTEST_CHECK(j.at("list", ec).at(1, ec).is_null());
+  DOCTEST_CHECK(ec == make_error_code(errc::json_missing));
+  DOCTEST_CHECK(j.type_name() == std::string("object"));
+  DOCTEST_CHECK(j["port"].type() == json::value_t::number_integer);
+}
+
+DOCTEST_TEST_CASE("writing through operator[] makes objects and arrays out of null") {
+  json j;
+  j["a"]["b"][0] = 1;
+  j["a"]["b"][1] = 2;
+  j["c"].push_back("x");
+  DOCTEST_CHECK(dumped(j) == R"({"a":{"b":[1,2]},"c":["x"]})");
+  for (json& element : j["a"]["b"]) element = element.get_if<int>().value_or(0) * 10;
+  for (auto& [key, value] : j.items()) {
+    if (key == "c") value = true;
+  }
+  DOCTEST_CHECK(dumped(j) == R"({"a":{"b":[10,20]},"c":true})");
+  DOCTEST_CHECK(j.erase("a") == 1);
+  DOCTEST_CHECK(j.erase("a") == 0);
+  DOCTEST_CHECK(j.size() == 1);
+  j.clear();
+  DOCTEST_CHECK(dumped(j) == "{}");
+  json list = json::array({0, 1, 2, 3, 4});
+  DOCTEST_CHECK(list.erase(1) == 1);
+  DOCTEST_CHECK(list.erase(9) == 0);
+  DOCTEST_CHECK(*list.erase(list.begin() + 1) == 3);
+  DOCTEST_CHECK(dumped(list) == "[0,3,4]");
+  DOCTEST_CHECK(list.erase(list.end()) == list.end());
+  DOCTEST_CHECK(list.back() == 4);
+  DOCTEST_CHECK(list.end() - list.begin() == 3);
+  DOCTEST_CHECK(json(5).size() == 1);
+  DOCTEST_CHECK(*json(5).begin() == 5);
+  DOCTEST_CHECK(json().empty());
+}
+
+DOCTEST_TEST_CASE("JSON Pointer reads what RFC 6901 says") {
+  const json j = parsed(R"({"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,"01":9})");
+  DOCTEST_CHECK(j.find_pointer("") == &j);
+  DOCTEST_CHECK(*j.find_pointer("/foo/0") == "bar");
+  const char* const fields[] = {"/", "/a~1b", "/c%d", "/e^f", "/g|h", "/i\\j", "/k\"l", "/ ", "/m~0n", "/01"};
+  int i = 0;
+  for (const char* field : fields) DOCTEST_CHECK(*j.find_pointer(field) == i++);
+  for (const char* bad : {"foo", "/foo/2", "/foo/-", "/foo/01", "/foo/-1", "/foo/x", "/foo/0/0", "/m~n", "/m~2n", "/a~", "/nothing", "/foo/99999999999999999999", "//"}) {
+    DOCTEST_CHECK(j.find_pointer(bad) == nullptr);
+  }
+}
+
+DOCTEST_TEST_CASE("JSON Pointer sets, adds and appends, or changes nothing") {
+  json j = parsed(R"({"list":[1,2],"s":"x"})");
+  std::error_code ec;
+  DOCTEST_CHECK(*j.set_pointer("/list/0", 10, ec) == 10);
+  DOCTEST_CHECK(*j.set_pointer("/list/-", 3, ec) == 3);
+  DOCTEST_CHECK(*j.set_pointer("/list/3/deep/a~1b", 4, ec) == 4);
+  DOCTEST_CHECK(*j.set_pointer("/new/x/y", "z", ec) == "z");
+  const char* const expected = R"({"list":[10,2,3,{"deep":{"a/b":4}}],"s":"x","new":{"x":{"y":"z"}}})";
+  DOCTEST_CHECK(dumped(j) == expected);
+  for (const char* bad : {"list", "/list/9", "/list/x", "/s/t", "/new/x/y/z", "/a~b"}) {
+    DOCTEST_CHECK(j.set_pointer(bad, 1, ec) == nullptr);
+    DOCTEST_CHECK(ec);
+  }
+  DOCTEST_CHECK(dumped(j) == expected);
+  DOCTEST_CHECK(j.set_pointer("", json::array({1}), ec) == &j);
+  DOCTEST_CHECK(dumped(j) == "[1]");
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+template <class F>
+std::string thrown(F f) {
+  try {
+    f();
+  } catch (const json_error& e) {
+    return e.what();
+  }
+  return "nothing";
+}
+
+DOCTEST_TEST_CASE("the throwing forms say what they expected and what they found") {
+  json j = json::object({{"k", "text"}, {"list", json::array({1})}});
+  DOCTEST_CHECK(thrown([&] { json::parse("[1,"); }) == "1:4: expected a value, found the end of the text");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(j["k"].get<int>()); }) == "expected an integer that fits, found a string");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(json(300).get<std::uint8_t>()); }) == "expected an integer that fits, found 300");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(j.at("x")); }) == "no key 'x'");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(j["list"].at(1)); }) == "no index 1 in an array of 1");
+  DOCTEST_CHECK(thrown([&] { j["k"]["x"] = 1; }) == "expected an object, found a string");
+  DOCTEST_CHECK(thrown([&] { j["list"][2] = 1; }) == "no index 2 in an array of 1");
+  DOCTEST_CHECK(thrown([&] { j.push_back(1); }) == "expected an array, found an object");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(j.value("k", 1)); }) == "expected an integer that fits, found a string");
+  DOCTEST_CHECK(thrown([&] { j.at_pointer("/no/where"); }) == "nothing at /no/where");
+  DOCTEST_CHECK(thrown([&] { j.set_pointer("/k/x", 1); }) == "cannot set /k/x");
+  DOCTEST_CHECK(thrown([&] { json("\xFF").dump(); }) == "a string is not UTF-8");
+  try {
+    json::parse("{\n]");
+    DOCTEST_CHECK(false);
+  } catch (const std::system_error& e) {
+    DOCTEST_CHECK(e.code() == std::errc::illegal_byte_sequence);
+    const json_error& error = dynamic_cast<const json_error&>(e);
+    DOCTEST_CHECK(error.message("f.json") == "f.json:2:1: expected a key in quotes, found ']'");
+    DOCTEST_CHECK(error.offset() == 2);
+    DOCTEST_CHECK(error.line() == 2);
+    DOCTEST_CHECK(error.column() == 1);
+  }
+  DOCTEST_CHECK(j.value("k", "fallback") == "text");
+  DOCTEST_CHECK(j.at("list").at(0).get<int>() == 1);
+}
+#endif
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[state]");
+
+inline recovery_options reporting_to(std::vector<recovery_report>& reports) {
+  recovery_options options;
+  options.reporter = [&reports](const recovery_report& r) { reports.push_back(r); };
+  return options;
+}
+
+inline json counter(std::int64_t n) { return json::object({{"count", n}}); }
+
+DOCTEST_TEST_CASE("save_json writes what Python's json.dumps(indent=2) writes, and load reads it") {
+  const scratch here;
+  const json value = json::object({{"b", json::array({1, 2.5, "é"})}, {"a", nullptr}, {"e", json::object()}});
+  std::error_code ec;
+  save_json(here / "s.json", value, ec);
+  DOCTEST_REQUIRE(!ec);
+  DOCTEST_CHECK(contents(here / "s.json") ==
+                "{\n  \"b\": [\n    1,\n    2.5,\n    \"\\u00e9\"\n  ],\n  \"a\": null,\n  \"e\": {}\n}");
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == value);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", nullptr, ec) == value);
+  DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json"}));
+}
+
+DOCTEST_TEST_CASE("load, then save, changes no byte of what Python wrote") {
+  const scratch here;
+  const std::string text =
+      "{\n  \"nan\": [\n    NaN,\n    Infinity,\n    -Infinity\n  ],\n  \"big\": 123456789012345678901234567890,\n"
+      "  \"lone\": \"\\ud800\",\n  \"tiny\": 1e-07,\n  \"zero\": -0.0\n}";
+  put(here / "s.json", text);
+  std::error_code ec;
+  const json value = load_json(here / "s.json", ec);
+  DOCTEST_REQUIRE(!ec);
+  save_json(here / "s.json", value, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "s.json") == text);
+  put(here / "bom.json", "\xEF\xBB\xBF{\"a\": 1}");
+  DOCTEST_CHECK(load_json(here / "bom.json", ec) == json::object({{"a", 1}}));
+}
+
+DOCTEST_TEST_CASE("a missing file gives the fallback and leaves no trace, load_json says that it is missing") {
+  const scratch here;
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), ec) == counter(7));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(load_json_with_recovery(here / "no" / "s.json", counter(7), ec) == counter(7));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(load_json(here / "s.json", ec).is_null());
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(here.names().empty());
+}
+
+DOCTEST_TEST_CASE("bytes that are not JSON are set aside under a unique name, reported, and the fallback is returned") {
+  for (const char* corrupt : {"", "{\"a\": ", "\xFF", "[1] x", "{'a': 1}"}) {
+    const scratch here;
+    std::vector<recovery_report> reports;
+    const recovery_options options = reporting_to(reports);
+    std::error_code ec;
+    for (std::size_t round = 1; round <= 3; ++round) {  // within one second: no backup may replace another
+      put(here / "s.json", std::string(corrupt));
+      DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), options, ec) == counter(7));
+      DOCTEST_CHECK(!ec);
+      DOCTEST_CHECK(!std::filesystem::exists(here / "s.json"));
+      DOCTEST_REQUIRE(reports.size() == round);
+      const recovery_report& report = reports.back();
+      DOCTEST_CHECK(report.file.filename() == "s.json");
+      DOCTEST_CHECK(contents(report.backup) == corrupt);
+      DOCTEST_CHECK(detail::to_utf8(report.backup.filename()).find("s.json.bak-2") == 0);
+      DOCTEST_CHECK(report.used == recovery_report::source::fallback);
+      DOCTEST_CHECK(!report.problem.reason.empty());
+      DOCTEST_CHECK(report.message().find("using default.") != std::string::npos);
+      DOCTEST_CHECK(here.names().size() == round + 1);  // the backups and the lock
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("a NUL-filled file, as a power cut leaves them, is corrupt") {
+  const scratch here;
+  std::vector<recovery_report> reports;
+  put(here / "s.json", std::string(512, '\0'));
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", nullptr, reporting_to(reports), ec).is_null());
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(reports.size() == 1);
+}
+
+DOCTEST_TEST_CASE("the newest good generation is used, and is the current version from then on") {
+  const scratch here;
+  save_options keeping;
+  keeping.generations = 3;
+  std::error_code ec;
+  for (int n = 1; n <= 4; ++n) save_json(here / "s.json", counter(n), keeping, ec);
+  put(here / "s.json.gen-1", "rot");
+  put(here / "s.json", "{\"count\": ");
+  std::vector<recovery_report> reports;
+  const recovery_options options = reporting_to(reports);
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(0), options, ec) == counter(2));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_REQUIRE(reports.size() == 1);
+  DOCTEST_CHECK(reports[0].used == recovery_report::source::generation);
+  DOCTEST_CHECK(reports[0].generation.filename() == "s.json.gen-2");
+  DOCTEST_CHECK(contents(reports[0].backup) == "{\"count\": ");
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(0), options, ec) == counter(2));
+  DOCTEST_CHECK(reports.size() == 1);
+  put(here / "s.json", "again");
+  recovery_options none = reporting_to(reports);
+  none.generations = 0;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(0), none, ec) == counter(0));
+}
+
+DOCTEST_TEST_CASE("max_backups keeps the newest") {
+  const scratch here;
+  for (const char* name : {"s.json.bak-20200101T000000Z", "s.json.bak-20200101T000000Z-2", "s.json.bak-20200101T000000Z-10",
+                           "s.json.bak-20210101T000000Z", "s.json.other"}) {
+    put(here / name, name);
+  }
+  put(here / "s.json", "corrupt");
+  std::vector<recovery_report> reports;
+  recovery_options options = reporting_to(reports);
+  options.max_backups = 3;
+  std::error_code ec;
+  load_json_with_recovery(here / "s.json", nullptr, options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_REQUIRE(reports.size() == 1);
+  DOCTEST_CHECK(contents(reports[0].backup) == "corrupt");
+  const std::vector<std::string> left = here.names();
+  DOCTEST_CHECK(left.size() == 5);
+  DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.bak-20200101T000000Z-10") == 1);
+  DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.bak-20210101T000000Z") == 1);
+  DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.other") == 1);
+}
+
+DOCTEST_TEST_CASE("what cannot be read stays where it is") {
+  const scratch here;
+  std::vector<recovery_report> reports;
+  const recovery_options options = reporting_to(reports);
+  std::error_code ec;
+  std::filesystem::create_directory(here / "dir");
+  DOCTEST_CHECK(load_json_with_recovery(here / "dir", counter(7), options, ec).is_null());
+  DOCTEST_CHECK(ec == std::errc::is_a_directory);
+  put(here / "s.json", "not json");
+  {
+    const fault unreadable(2, io_error);
+    DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), options, ec).is_null());
+  }
+  DOCTEST_CHECK(ec == std::errc::io_error);
+  load_json_with_recovery(here / "s.json" / "below", counter(7), options, ec);
+  DOCTEST_CHECK(ec);
+  DOCTEST_CHECK(reports.empty());
+  DOCTEST_CHECK(here.names() == list({"dir", "s.json"}));
+}
+
+DOCTEST_TEST_CASE("our depth limit is an error, never corruption") {
+  const scratch here;
+  put(here / "s.json", std::string(2000, '[') + std::string(2000, ']'));
+  std::vector<recovery_report> reports;
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), reporting_to(reports), ec).is_null());
+  DOCTEST_CHECK(ec == errc::json_limit);
+  DOCTEST_CHECK(reports.empty());
+  DOCTEST_CHECK(here.names() == list({"s.json"}));
+  recovery_options deep = reporting_to(reports);
+  deep.max_depth = 3000;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), deep, ec).is_array());
+  DOCTEST_CHECK(!ec);
+}
+
+DOCTEST_TEST_CASE("a file that another process repairs before we have the lock is read, not moved") {
+  const scratch here;
+  static path file;
+  file = here / "s.json";
+  put(file, "corrupt");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call == "flock" || call == "LockFileEx") put(file, "{\"count\": 5}");
+    return detail::os::verdict{};
+  };
+  std::vector<recovery_report> reports;
+  std::error_code ec;
+  const json value = load_json_with_recovery(file, counter(0), reporting_to(reports), ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == counter(5));
+  DOCTEST_CHECK(reports.empty());
+  DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json"}));
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a file that is replaced between reading and moving is moved back and read") {
+  const scratch here;
+  static path file, dir;
+  static int renames;
+  file = here / "s.json", dir = here.dir, renames = 0;
+  put(file, "corrupt");
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) == "rename" && ++renames == 1) {
+      put(dir / "new", "{\"count\": 5}");
+      std::filesystem::rename(dir / "new", file);  // by a writer that takes no lock
+    }
+    return detail::os::verdict{};
+  };
+  std::vector<recovery_report> reports;
+  std::error_code ec;
+  const json value = load_json_with_recovery(file, counter(0), reporting_to(reports), ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == counter(5));
+  DOCTEST_CHECK(reports.empty());
+  DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json"}));
+  DOCTEST_CHECK(contents(file) == "{\"count\": 5}");
+}
+#endif
+
+DOCTEST_TEST_CASE("if the corrupt file cannot be moved aside it stays, and that is an error") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+#ifdef _WIN32
+    return detail::os::verdict{call == "rename" ? 5 : 0, SIZE_MAX};
+#else
+    return detail::os::verdict{call == "rename" || call == "link" ? EACCES : 0, SIZE_MAX};
+#endif
+  };
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), ec).is_null());
+#if MEMORIA_FS_EXCEPTIONS
+  try {
+    load_json_with_recovery(here / "s.json", counter(7));
+    DOCTEST_CHECK(false);
+  } catch (const state_corruption_error& e) {
+    DOCTEST_CHECK(e.code() == std::errc::permission_denied);
+    DOCTEST_CHECK(e.backup_path().empty());
+    DOCTEST_CHECK(e.default_value() == counter(7));
+    DOCTEST_CHECK(e.problem().line == 1);
+  }
+#endif
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::permission_denied);
+  DOCTEST_CHECK(contents(here / "s.json") == "corrupt");
+}
+
+DOCTEST_TEST_CASE("corruption_policy::raise sets the file aside and is an error") {
+  const scratch here;
+  std::vector<recovery_report> reports;
+  recovery_options options = reporting_to(reports);
+  options.on_corruption = corruption_policy::raise;
+  put(here / "s.json", "{\n  oops");
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), options, ec).is_null());
+  DOCTEST_CHECK(ec == errc::corrupt_json);
+  DOCTEST_CHECK(reports.size() == 1);
+#if MEMORIA_FS_EXCEPTIONS
+  put(here / "s.json", "{\n  oops");
+  try {
+    load_json_with_recovery(here / "s.json", counter(7), options);
+    DOCTEST_CHECK(false);
+  } catch (const state_corruption_error& e) {
+    DOCTEST_CHECK(contents(e.backup_path()) == "{\n  oops");
+    DOCTEST_CHECK(e.default_value() == counter(7));
+    DOCTEST_CHECK(e.problem().line == 2);
+    DOCTEST_CHECK(std::string(e.what()).find("2:3") != std::string::npos);
+  }
+#endif
+}
+
+DOCTEST_TEST_CASE("load_json moves nothing") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  std::error_code ec;
+  DOCTEST_CHECK(load_json(here / "s.json", ec).is_null());
+  DOCTEST_CHECK(ec == errc::corrupt_json);
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK_THROWS_AS(load_json(here / "s.json"), state_corruption_error);
+  DOCTEST_CHECK_THROWS_AS(load_json(here / "missing"), error);
+#endif
+  DOCTEST_CHECK(here.names() == list({"s.json"}));
+}
+
+DOCTEST_TEST_CASE("update_json by many threads loses no update") {
+  const scratch here;
+  std::vector<std::thread> workers;
+  for (int t = 0; t < 4; ++t) {
+    workers.emplace_back([&] {
+      update_options options;
+      options.durable = durability::none;
+      for (int i = 0; i < 25; ++i) {
+        std::error_code ec;
+        update_json(here / "s.json", counter(0), [](json& j) { j["count"] = j["count"].get_if<int>().value_or(-1000) + 1; },
+                    options, ec);
+        if (ec) return;
+      }
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  std::error_code ec;
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(100));
+  DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json"}));
+}
+
+DOCTEST_TEST_CASE("update_json writes nothing when the change says so") {
+  const scratch here;
+  put(here / "s.json", "{\"count\":1}");
+  std::error_code ec;
+  const json value = update_json(here / "s.json", counter(0), [](json& j) { j["count"] = 2; return false; }, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == counter(2));
+  DOCTEST_CHECK(contents(here / "s.json") == "{\"count\":1}");
+  const auto set_two = [](json& j) { j["count"] = 2; return true; };
+  update_json(here / "s.json", counter(0), set_two, ec);
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(2));
+}
+
+#if MEMORIA_FS_EXCEPTIONS
+DOCTEST_TEST_CASE("a change that throws writes nothing and frees the lock") {
+  const scratch here;
+  update_json(here / "s.json", counter(1), [](json&) {});
+  DOCTEST_CHECK_THROWS_AS(update_json(here / "s.json", counter(0), [](json& j) { j["count"] = 9; throw 1; }), int);
+  DOCTEST_CHECK(load_json(here / "s.json") == counter(1));
+  update_options options;
+  options.timeout = std::chrono::milliseconds{0};
+  update_json(here / "s.json", counter(0), [](json& j) { j["count"] = 3; }, options);
+  DOCTEST_CHECK(load_json(here / "s.json") == counter(3));
+}
+#endif
+
+DOCTEST_TEST_CASE("updating or saving a file inside its own update is an error, another file is not") {
+  const scratch here;
+  std::error_code inner_update, inner_save, other, ec;
+  update_json(here / "s.json", counter(0), [&](json& j) {
+    update_json(here / "s.json", counter(0), [](json&) {}, inner_update);
+    save_json(here / "s.json", counter(5), inner_save);
+    save_json(here / "t.json", counter(6), other);
+    j["count"] = 1;
+  }, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(inner_update == errc::lock_nested);
+  DOCTEST_CHECK(inner_save == std::errc::resource_deadlock_would_occur);
+  DOCTEST_CHECK(!other);
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(1));
+  save_json(here / "s.json", counter(2), ec);  // and afterwards it is free again
+  DOCTEST_CHECK(!ec);
+}
+
+DOCTEST_TEST_CASE("update_json recovers a corrupt file first") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  std::vector<recovery_report> reports;
+  update_options options;
+  options.recovery = reporting_to(reports);
+  std::error_code ec;
+  update_json(here / "s.json", counter(10), [](json& j) { j["count"] = 11; }, options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(reports.size() == 1);
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(11));
+}
+
+DOCTEST_TEST_CASE("a waiting writer gives up at its deadline") {
+  const scratch here;
+  std::error_code ec, late;
+  const file_lock holder(lock_path(here / "s.json", ec), ec);
+  DOCTEST_REQUIRE(!ec);
+  save_options options;
+  options.timeout = std::chrono::milliseconds{5};
+  save_json(here / "s.json", counter(1), options, late);
+  DOCTEST_CHECK(late == errc::lock_timeout);
+  DOCTEST_CHECK(!std::filesystem::exists(here / "s.json"));
+}
+
+DOCTEST_TEST_CASE("save_json_if_unchanged notices a neighbour's change, also of a missing file") {
+  const scratch here;
+  const path file = here / "s.json";
+  std::error_code ec;
+  json_snapshot mine = load_json_snapshot(file, counter(0), ec);
+  DOCTEST_CHECK(!mine.existed);
+  DOCTEST_CHECK(mine.value == counter(0));
+  json_snapshot theirs = load_json_snapshot(file, counter(0), ec);
+  DOCTEST_CHECK(save_json_if_unchanged(file, theirs, counter(1), ec));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!save_json_if_unchanged(file, mine, counter(2), ec));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(load_json(file, ec) == counter(1));
+  DOCTEST_CHECK(save_json_if_unchanged(file, theirs, counter(3), ec));  // the snapshot went along
+  mine = load_json_snapshot(file, counter(0), ec);
+  DOCTEST_CHECK(mine.value == counter(3));
+  put(file, mine.text + " ");  // even where the value is the same
+  DOCTEST_CHECK(!save_json_if_unchanged(file, mine, counter(4), ec));
+  std::filesystem::remove(file);
+  DOCTEST_CHECK(!save_json_if_unchanged(file, mine, counter(4), ec));
+  DOCTEST_CHECK(!std::filesystem::exists(file));
+}
+
+DOCTEST_TEST_CASE("through a symbolic link, lock, backup and file live beside what it leads to") {
+  if (!can_symlink()) {
+    DOCTEST_MESSAGE("skipped: no symbolic links here");
+    return;
+  }
+  const scratch here;
+  std::filesystem::create_directory(here / "real");
+  std::filesystem::create_symlink(path("real") / "s.json", here / "link.json");
+  std::error_code ec;
+  save_json(here / "link.json", counter(1), ec);
+  DOCTEST_CHECK(contents(here / "real" / "s.json") == "{\n  \"count\": 1\n}");
+  put(here / "link.json", "corrupt");
+  std::vector<recovery_report> reports;
+  load_json_with_recovery(here / "link.json", nullptr, reporting_to(reports), ec);
+  DOCTEST_REQUIRE(reports.size() == 1);
+  DOCTEST_CHECK(std::filesystem::equivalent(reports[0].backup.parent_path(), here / "real"));
+  DOCTEST_CHECK(here.names() == list({"link.json", "real"}));
+}
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a lock file takes the mode of the file it guards") {
+  const scratch here;
+  put(here / "s.json", "{}");
+  ::chmod((here / "s.json").c_str(), 0660);
+  std::error_code ec;
+  save_json(here / "s.json", counter(1), ec);
+  struct ::stat st = {};
+  DOCTEST_REQUIRE(::stat((here / ".s.json.lock").c_str(), &st) == 0);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0660);
+}
+#endif
+
+DOCTEST_TEST_CASE("every system call of an update may fail: old or new, and never anything but the state and its lock") {
+  for (long n = 0;; ++n) {
+    const scratch here;
+    put(here / "s.json", "{\n  \"count\": 1\n}");
+    std::error_code ec;
+    update_options options;
+    options.retry_for = std::chrono::milliseconds{0};
+    {
+      const fault failing(n, io_error);
+      update_json(here / "s.json", counter(0), [](json& j) { j["count"] = 2; }, options, ec);
+    }
+    const bool applied = !ec || ec == errc::not_durable;
+    DOCTEST_CHECK(contents(here / "s.json") == (applied ? "{\n  \"count\": 2\n}" : "{\n  \"count\": 1\n}"));
+    for (const std::string& name : here.names()) DOCTEST_CHECK((name == "s.json" || name == ".s.json.lock"));
+    if (fault::struck.empty()) {
+      DOCTEST_CHECK(!ec);
+      DOCTEST_CHECK(n > 10);
+      break;
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("every system call of a recovery may fail: the corrupt bytes are never lost") {
+  for (long n = 0;; ++n) {
+    const scratch here;
+    put(here / "s.json", "corrupt");
+    put(here / "s.json.gen-1", "{\"count\": 1}");
+    std::vector<recovery_report> reports;
+    std::error_code ec;
+    json value;
+    {
+      const fault failing(n, io_error);
+      value = load_json_with_recovery(here / "s.json", counter(0), reporting_to(reports), ec);
+    }
+    bool kept = false;
+    for (const std::string& name : here.names()) kept = kept || contents(here / name.c_str()) == "corrupt";
+    DOCTEST_CHECK(kept);
+    DOCTEST_CHECK((ec || value == counter(1) || value == counter(0)));
+    DOCTEST_CHECK((ec ? value.is_null() : reports.size() == 1));
+    if (fault::struck.empty()) {
+      DOCTEST_CHECK(!ec);
+      DOCTEST_CHECK(value == counter(1));
+      break;
+    }
+  }
+}
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+// ---- [vault] tests ----------------------------------------------------------------------------------------------------
+
+namespace MEMORIA_FS_NAMESPACE {
+inline namespace MEMORIA_FS_ABI {
+namespace tests {
+
+DOCTEST_TEST_SUITE_BEGIN("[vault]");
+
+// A directory of notes, given as name and content.
+struct vault : scratch {
+  vault(std::initializer_list<std::pair<const char*, const char*>> notes) {
+    for (const auto& [name, content] : notes) add(name, content);
+  }
+  void add(const char* name, std::string_view content) const {
+    const path file = dir / detail::from_utf8(name).value();
+    std::filesystem::create_directories(file.parent_path());
+    put(file, content);
+  }
+  std::string text(const char* name) const { return contents(dir / detail::from_utf8(name).value()); }
+  bool has(const char* name) const { return std::filesystem::exists(dir / detail::from_utf8(name).value()); }
+  link_graph graph(const graph_options& options = {}) const {
+    std::error_code ec;
+    link_graph g(dir, options, ec);
+    DOCTEST_CHECK(!ec);
+    return g;
+  }
+  // "source:line:column target status destination" of every link.
+  std::string links(const graph_options& options = {}) const {
+    static constexpr const char* status[] = {"ok", "broken", "ambiguous", "unsafe", "no_anchor"};
+    const link_graph g = graph(options);
+    std::string out;
+    for (const graph_link link : g.links()) {
+      out.append(g.notes()[link.source].name).append(":").append(std::to_string(link.position.line)).append(":");
+      out.append(std::to_string(link.position.column)).append(" ").append(link.target).append(" ");
+      out += status[static_cast<int>(link.status)];
+      if (link.destination != graph_link::none) out.append(" ").append(g.notes()[link.destination].name);
+      out += "\n";
+    }
+    return out;
+  }
+};
+
+inline graph_options exactly() {
+  graph_options options;
+  options.resolve = link_resolution::exact;
+  return options;
+}
+
+DOCTEST_TEST_CASE("wiki_article_exists asks for the exact path inside the directory") {
+  const vault v{{"a.md", ""}, {"dir/b.md", ""}, {"plain.txt", ""}};
+  DOCTEST_CHECK(wiki_article_exists("a", v.dir));
+  DOCTEST_CHECK(wiki_article_exists(" dir/b | text", v.dir));
+  DOCTEST_CHECK(wiki_article_exists("dir/../a", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists("b", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists("a.md", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists("a#h", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists("", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists("../" + detail::to_utf8(v.dir.filename()) + "x/a", v.dir));
+  DOCTEST_CHECK(!wiki_article_exists(std::string(5000, 'x'), v.dir));
+}
+
+DOCTEST_TEST_CASE("count_inbound_links counts notes, sees through aliases, and leaves one note out") {
+  const vault v{{"a.md", "[[b]] [[b|again]] [[b#h]]"}, {"b.md", "[[b]]"},        {"c.md", "`[[ b ]]`"},
+                {"d/e.md", "[[b.md]] [[B]]"},          {".hidden/f.md", "[[b]]"}, {"n.txt", "[[b]]"}};
+  std::error_code ec = std::make_error_code(std::errc::io_error);
+  DOCTEST_CHECK(count_inbound_links("b", v.dir, ec) == 3);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(count_inbound_links("b", v.dir, v.dir / "b.md", ec) == 2);
+  DOCTEST_CHECK(count_inbound_links("b", v.dir, v.dir / "d" / ".." / "b.md", ec) == 2);
+  DOCTEST_CHECK(count_inbound_links("b", v.dir, v.dir / "missing.md", ec) == 3);
+  DOCTEST_CHECK(count_inbound_links("b#h", v.dir, ec) == 1);
+  DOCTEST_CHECK(count_inbound_links("nothing", v.dir, ec) == 0);
+  DOCTEST_CHECK(count_inbound_links("b", v.dir / "missing", ec) == 0);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK(count_inbound_links("b", v.dir) == 3);
+  DOCTEST_CHECK_THROWS_AS(count_inbound_links("b", v.dir / "missing"), const error&);
+#endif
+}
+
+DOCTEST_TEST_CASE("a graph by exact path answers as the seed does") {
+  const vault v{{"a.md", "[[dir/b]] [[b]]\n[[../x]] [[/a]] [[dir/b.md]]"},
+                {"dir/b.md", "[[a]] [[dir/../a]] [[./a]] [[dir//b]] [[a#h]] [[folder]]"},
+                {"folder.md/inner.md", "[[folder.md/inner|x]] [[.secret]]"},
+                {".secret.md", "[[a]]"}};
+  DOCTEST_CHECK(v.links(exactly()) ==
+                "a.md:1:1 dir/b ok dir/b.md\n"
+                "a.md:1:11 b broken\n"
+                "a.md:2:1 ../x unsafe\n"
+                "a.md:2:10 /a unsafe\n"
+                "a.md:2:17 dir/b.md broken\n"
+                "dir/b.md:1:1 a ok a.md\n"
+                "dir/b.md:1:7 dir/../a ok a.md\n"
+                "dir/b.md:1:20 ./a ok a.md\n"
+                "dir/b.md:1:28 dir//b ok dir/b.md\n"
+                "dir/b.md:1:39 a#h broken\n"
+                "dir/b.md:1:47 folder ok\n"
+                "folder.md/inner.md:1:1 folder.md/inner ok folder.md/inner.md\n"
+                "folder.md/inner.md:1:23 .secret ok\n");
+}
+
+DOCTEST_TEST_CASE("a graph by name finds notes as Obsidian does") {
+  const vault v{{"Index.md", "[[note]] [[deep/note]] [[NOTE|x]] [[note.md]] [[#here]] [[pic.png]] ![[img/pic.png]]"},
+                {"dir/deep/Note.md", "---\naliases: [First Name, \"second, name\"]\n---\n[[../../index]] [[./note]] [[/Index]]"},
+                {"img/pic.png", ""},
+                {"z.md", "[[first name]] [[Second, Name]] [[../out]] [[/nothing]] [[missing]] [[v2.4]] [[ep/note]]"},
+                {"v2.4.md", "[[note#any#^block]]"}};
+  DOCTEST_CHECK(v.links() ==
+                "Index.md:1:1 note ok dir/deep/Note.md\n"
+                "Index.md:1:10 deep/note ok dir/deep/Note.md\n"
+                "Index.md:1:24 NOTE ok dir/deep/Note.md\n"
+                "Index.md:1:35 note.md ok dir/deep/Note.md\n"
+                "Index.md:1:47 #here ok Index.md\n"
+                "Index.md:1:57 pic.png ok\n"
+                "Index.md:1:69 img/pic.png ok\n"
+                "dir/deep/Note.md:4:1 ../../index ok Index.md\n"
+                "dir/deep/Note.md:4:17 ./note ok dir/deep/Note.md\n"
+                "dir/deep/Note.md:4:28 /Index ok Index.md\n"
+                "v2.4.md:1:1 note#any#^block ok dir/deep/Note.md\n"
+                "z.md:1:1 first name ok dir/deep/Note.md\n"
+                "z.md:1:16 Second, Name ok dir/deep/Note.md\n"
+                "z.md:1:33 ../out unsafe\n"
+                "z.md:1:44 /nothing unsafe\n"
+                "z.md:1:57 missing broken\n"
+                "z.md:1:69 v2.4 ok v2.4.md\n"
+                "z.md:1:78 ep/note broken\n");
+}
+
+DOCTEST_TEST_CASE("several notes of one name: the exact path is certain, else the own folder, then the shortest path") {
+  const vault v{{"a/n.md", "[[n]]"}, {"b/n.md", ""}, {"b/x.md", "[[n]] [[a/n]]"}, {"cc/dd/n.md", ""}, {"o.md", "[[n]] [[dd/n]]"}};
+  const link_graph g = v.graph();
+  DOCTEST_CHECK(v.links() ==
+                "a/n.md:1:1 n ambiguous a/n.md\n"
+                "b/x.md:1:1 n ambiguous b/n.md\n"
+                "b/x.md:1:7 a/n ok a/n.md\n"
+                "o.md:1:1 n ambiguous a/n.md\n"
+                "o.md:1:7 dd/n ok cc/dd/n.md\n");
+  std::string candidates;
+  for (const graph_note note : g.candidates(3)) candidates.append(note.name).append(" ");
+  DOCTEST_CHECK((candidates == "a/n.md b/n.md cc/dd/n.md " || candidates == "a/n.md cc/dd/n.md b/n.md "));
+  DOCTEST_CHECK(g.candidates(2).empty());
+  v.add("n.md", "");
+  DOCTEST_CHECK(v.links().find("o.md:1:1 n ok n.md\n") != std::string::npos);
+}
+
+DOCTEST_TEST_CASE("names match without regard to case and to how accents are composed") {
+  const vault v{{"\xC3\x84pfel.md", ""},               // U+00C4
+                {"caf\x65\xCC\x81.md", ""},             // e and U+0301
+                {"\xCE\x91\xCE\xB8\xCE\xAE\xCE\xBD\xCE\xB1.md", ""},
+                {"q.md", "[[a\xCC\x88pfel]] [[CAF\xC3\x89]] [[\xCE\xB1\xCE\xB8\xCE\xAE\xCE\xBD\xCE\xB1]] [[apfel]]"}};
+  const link_graph g = v.graph();
+  DOCTEST_CHECK(g.count(link_status::ok) == 3);
+  DOCTEST_CHECK(g.count(link_status::broken) == 1);
+}
+
+DOCTEST_TEST_CASE("inbound counts are of notes, links to oneself do not count, orphans are what nobody links to") {
+  const vault v{{"a.md", "[[b]] [[b]] [[a]]"}, {"b.md", "[[b#h]]"}, {"c.md", "[[b]] `[[c]]` [[d]]"}, {"d.md", "```\n[[a]]\n```"}};
+  const link_graph g = v.graph();
+  std::string out;
+  for (const graph_note note : g.notes()) {
+    out.append(note.name).append(" ").append(std::to_string(note.inbound)).append(" ").append(std::to_string(note.outbound)) += "; ";
+  }
+  DOCTEST_CHECK(out == "a.md 0 3; b.md 2 1; c.md 0 2; d.md 1 0; ");
+  out.clear();
+  for (const graph_note note : g.orphans()) out.append(note.name).append(" ");
+  DOCTEST_CHECK(out == "a.md c.md ");
+  out.clear();
+  const std::size_t b = g.find("b").value();
+  for (const graph_link link : g.backlinks(b)) out.append(g.notes()[link.source].name).append(std::to_string(link.position.column)) += " ";
+  DOCTEST_CHECK(out == "a.md1 a.md7 c.md1 ");
+  DOCTEST_CHECK(g.links_of(b).size() == 1);
+  DOCTEST_CHECK(!g.find("nothing"));
+  graph_options all;
+  all.include_code = true;
+  DOCTEST_CHECK(v.graph(all).notes()[0].inbound == 1);
+  DOCTEST_CHECK(link_graph().notes().empty());
+  DOCTEST_CHECK(link_graph().orphans().empty());
+  DOCTEST_CHECK(!link_graph().find("a"));
+}
+
+DOCTEST_TEST_CASE("headings and blocks are checked when asked for") {
+  graph_options options;
+  options.check_anchors = true;
+  const vault v{{"a.md", "# One: two\n\nText ^id-1\n\nUnder\n=====\n## Three ##\n```\n# Four\n```\n> - # Five\n[[#one two]] [[#^id-1]]"},
+                {"b.md", "[[a#One: two]] [[a#one two#Three]] [[a#Under]] [[a#Five]] [[a#^id-1]] [[a#Four]] [[a#^id-2]] [[a#One#x]] [[a|#]]"}};
+  DOCTEST_CHECK(v.graph(options).count(link_status::no_anchor) == 3);
+  DOCTEST_CHECK(v.graph(options).count(link_status::ok) == 8);
+  DOCTEST_CHECK(v.graph().count(link_status::no_anchor) == 0);
+}
+
+DOCTEST_TEST_CASE("frontmatter aliases are understood in every form people write") {
+  const vault v{{"a.md", "---\nalias: One\n---\n"},
+                {"b.md", "---\naliases:\n  - Two\n  - \"Three: 3\"\nother:\n  - Not\n---\n"},
+                {"c.md", "---\naliases: Four, 'Five'\r\ntags: [Six]\n---\n"},
+                {"d.md", "---\naliases: [Seven\n---\n"},
+                {"q.md", "[[one]] [[two]] [[three: 3]] [[four]] [[five]] [[not]] [[six]]"}};
+  const link_graph g = v.graph();
+  DOCTEST_CHECK(g.count(link_status::ok) == 5);
+  DOCTEST_CHECK(g.count(link_status::broken) == 2);
+}
+
+DOCTEST_TEST_CASE("hidden folders are left out unless asked for, progress is reported, a missing directory is an error") {
+  const vault v{{"a.md", ""}, {".git/b.md", ""}, {"c/.d.md", ""}};
+  DOCTEST_CHECK(v.graph().notes().size() == 1);
+  graph_options options;
+  options.include_hidden = true;
+  DOCTEST_CHECK(v.graph(options).notes().size() == 3);
+  std::string calls;
+  std::error_code ec;
+  const link_graph g(v.dir, options, [&](std::size_t done, std::size_t total) {
+    calls += std::to_string(done) + "/" + std::to_string(total) + " ";
+  }, ec);
+  DOCTEST_CHECK(calls == "1/3 2/3 3/3 ");
+  const link_graph missing(v / "missing", ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  DOCTEST_CHECK(missing.links().empty());
+  const link_graph file(v / "a.md", ec);
+  DOCTEST_CHECK(ec);
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK_THROWS_AS(link_graph(v / "missing"), const error&);
+#endif
+}
+
+DOCTEST_TEST_CASE("a note that cannot be read is reported, and links to it are not broken") {
+  const vault v{{"a.md", "[[b]]"}, {"b.md", "[[a]]"}};
+  std::string found;
+  for (long n = 0; n < 40; ++n) {
+    std::error_code ec;
+    link_graph g;
+    std::string struck;
+    {
+      const fault broken(n, io_error);
+      g = link_graph(v.dir, ec);
+      struck = fault::struck;
+    }
+    if (struck.empty()) break;
+    if (ec) continue;
+    DOCTEST_CHECK(g.notes().size() == 2);
+    for (const graph_failure& f : g.failures()) {
+      found += f.name + " ";
+      DOCTEST_CHECK(f.code);
+      DOCTEST_CHECK(g.count(link_status::broken) == 0);
+      DOCTEST_CHECK(g.links().size() < 2);
+    }
+  }
+  DOCTEST_CHECK(found.find("a.md") != std::string::npos);
+  DOCTEST_CHECK(found.find("b.md") != std::string::npos);
+}
+
+DOCTEST_TEST_CASE("symbolic links: to a note it is one, to a folder it is not entered, in a loop it is nothing") {
+  if (!can_symlink()) return;
+  const vault v{{"a.md", "[[linked]] [[folder/b]]"}, {"real/b.md", "[[a]]"}};
+  const scratch outside;
+  put(outside / "secret.md", "");
+  std::filesystem::create_symlink("real/b.md", v / "linked.md");
+  std::filesystem::create_directory_symlink(v / "real", v / "folder");
+  std::filesystem::create_directory_symlink(v.dir, v / "real" / "loop");
+  std::filesystem::create_symlink("dangling", v / "gone.md");
+  std::filesystem::create_symlink(outside / "secret.md", v / "out.md");
+  const link_graph g = v.graph(exactly());
+  DOCTEST_CHECK(g.notes().size() == 4);
+  DOCTEST_CHECK(g.count(link_status::ok) == 4);  // folder/b exists as the seed sees it
+  v.add("q.md", "[[out]]");
+  DOCTEST_CHECK(v.graph(exactly()).count(link_status::unsafe) == 1);
+}
+
+inline std::string changes(const rename_report& report) {
+  std::string out;
+  for (const link_change& c : report.changes) {
+    out += c.note + ":" + std::to_string(c.position.line) + ":" + std::to_string(c.position.column) + " " + c.before + "->" + c.after + "; ";
+  }
+  return out;
+}
+
+DOCTEST_TEST_CASE("rename_article moves the note and rewrites every link, keeping how each is written") {
+  const vault v{{"dir/old.md", "# H\n[[old#H]] [[#H]] [[other]]"},
+                {"other.md", "[[old]] ![[ dir/old #H| text ]] [[Old.md]] `[[old]]` [[older]]\r\n| [[old\\|x]] |"},
+                {"older.md", "nothing"}};
+  std::error_code ec;
+  rename_options dry;
+  dry.dry_run = true;
+  const rename_report would = rename_article(v.dir, "dir/old", "else/new name.md", dry, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(v.has("dir/old.md"));
+  DOCTEST_CHECK(!v.has("else"));
+  const rename_report did = rename_article(v.dir, "dir/old.md", "else/new name", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(did.moved);
+  DOCTEST_CHECK(changes(did) == changes(would));
+  DOCTEST_CHECK(changes(did) ==
+                "else/new name.md:2:1 old->new name; other.md:1:1 old->new name; other.md:1:9 dir/old->else/new name; "
+                "other.md:1:33 Old.md->new name.md; other.md:2:3 old->new name; ");
+  DOCTEST_CHECK(!v.has("dir/old.md"));
+  DOCTEST_CHECK(v.text("else/new name.md") == "# H\n[[new name#H]] [[#H]] [[other]]");
+  DOCTEST_CHECK(v.text("other.md") ==
+                "[[new name]] ![[ else/new name #H| text ]] [[new name.md]] `[[old]]` [[older]]\r\n| [[new name\\|x]] |");
+  DOCTEST_CHECK(v.text("older.md") == "nothing");
+  DOCTEST_CHECK(v.graph().count(link_status::broken) == 0);
+  DOCTEST_CHECK(remove_stale_temporaries(v.dir, ec) == 0);
+}
+
+DOCTEST_TEST_CASE("rename_article gives a link more of its path where the name alone would be ambiguous") {
+  const vault v{{"a/old.md", "[[./near]] [[near]] ![[./pic.png]]"}, {"a/near.md", ""}, {"a/pic.png", ""}, {"b/new.md", ""},
+                {"q.md", "[[old]] [[new]] [[b/new]] [[a/old]]"}};
+  std::error_code ec;
+  rename_article(v.dir, "a/old", "c/new", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(v.text("q.md") == "[[c/new]] [[b/new]] [[b/new]] [[c/new]]");
+  DOCTEST_CHECK(v.text("c/new.md") == "[[a/near]] [[near]] ![[a/pic.png]]");
+  DOCTEST_CHECK(v.graph().count(link_status::ok) == v.graph().links().size());
+}
+
+DOCTEST_TEST_CASE("rename_article by exact path, with code, and by way of an alias") {
+  const vault v{{"a.md", "---\naliases: nick\n---\n[[a]]"}, {"q.md", "[[a]] [[a#h|x]] `[[a]]` [[nick]] [[A]]"}};
+  std::error_code ec;
+  rename_options options;
+  options.resolve = link_resolution::exact;
+  options.include_code = true;
+  rename_article(v.dir, "a", "d/e", options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(v.text("q.md") == "[[d/e]] [[d/e#h|x]] `[[d/e]]` [[nick]] [[A]]");
+  rename_article(v.dir, "d/e", "f", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(v.text("q.md") == "[[f]] [[f#h|x]] `[[d/e]]` [[nick]] [[A]]");
+}
+
+DOCTEST_TEST_CASE("rename_article refuses to clobber, to leave the directory and to take names that links cannot hold") {
+  const vault v{{"a.md", "A"}, {"b.md", "B"}, {"q.md", "[[a]]"}};
+  std::error_code ec;
+  rename_article(v.dir, "a", "b", ec);
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  rename_article(v.dir, "a", "a.md", ec);
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  rename_article(v.dir, "x", "y", ec);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+  for (const char* bad : {"", "../b2", "/b2", "x|y", "x#y", "x]y", ".hidden", "d//e", "d/../../e", "x\ny", " x"}) {
+    rename_article(v.dir, "a", bad, ec);
+    DOCTEST_CAPTURE(bad);
+    DOCTEST_CHECK(ec == errc::unsafe_path);
+  }
+  DOCTEST_CHECK(v.text("a.md") == "A");
+  DOCTEST_CHECK(v.text("b.md") == "B");
+  DOCTEST_CHECK(v.text("q.md") == "[[a]]");
+#if MEMORIA_FS_EXCEPTIONS
+  DOCTEST_CHECK_THROWS_AS(rename_article(v.dir, "a", "b"), const error&);
+#endif
+}
+
+DOCTEST_TEST_CASE("rename_article stopped at any call has broken nothing, and the same call again finishes") {
+  long calls = 0;
+  for (long n = 0;; ++n) {
+    const vault v{{"a.md", "[[a]] [[q]]"}, {"q.md", "[[a|x]]"}, {"r/s.md", "[[a#h]]"}};
+    std::error_code ec;
+    std::string struck;
+    {
+      const fault broken(n, io_error);
+      rename_article(v.dir, "a", "new/b", ec);
+      struck = fault::struck;
+    }
+    if (struck.empty()) break;
+    ++calls;
+    DOCTEST_CAPTURE(n);
+    DOCTEST_CAPTURE(struck);
+    DOCTEST_CHECK(v.graph().count(link_status::broken) == 0);
+    rename_article(v.dir, "a", "new/b", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(!v.has("a.md"));
+    DOCTEST_CHECK(v.text("new/b.md") == "[[b]] [[q]]");
+    DOCTEST_CHECK(v.text("q.md") == "[[b|x]]");
+    DOCTEST_CHECK(v.text("r/s.md") == "[[b#h]]");
+  }
+  DOCTEST_CHECK(calls > 20);
+}
+
+// Another writer saves a note at the last moment, seen from the system's side: just before a rename.
+struct neighbour {
+  static inline path file;
+  static inline std::string content;
+  static inline long countdown = -1;
+
+  static detail::os::verdict judge(const detail::os::event& e) {
+    if (countdown > 0 && std::string_view(e.call) == "rename" && --countdown == 0) put(file, content);
+    return {};
+  }
+  neighbour(path where, std::string what, long renames) {
+    file = std::move(where);
+    content = std::move(what);
+    countdown = renames;
+    detail::os::seam() = judge;
+  }
+  neighbour(const neighbour&) = delete;
+  neighbour& operator=(const neighbour&) = delete;
+  ~neighbour() { detail::os::seam() = nullptr; }
+};
+
+#ifdef __linux__
+DOCTEST_TEST_CASE("rename_article keeps what a neighbour writes at the last moment") {
+  for (long renames = 1; renames <= 3; ++renames) {
+    const vault v{{"a.md", "[[a]]"}, {"q.md", "[[a]]"}};
+    std::error_code ec;
+    {
+      const neighbour writes(renames == 3 ? v / "a.md" : v / "q.md", "[[a]] edited", renames);
+      rename_article(v.dir, "a", "b", ec);
+    }
+    DOCTEST_CAPTURE(renames);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(!v.has("a.md"));
+    DOCTEST_CHECK(v.text("q.md") == (renames == 3 ? "[[b]]" : "[[b]] edited"));
+    DOCTEST_CHECK(v.text("b.md") == (renames == 3 ? "[[b]] edited" : "[[b]]"));
+    DOCTEST_CHECK(v.names().size() == 3);  // the notes and the lock
+  }
+}
+
+DOCTEST_TEST_CASE("rename_article keeps the mode of the notes") {
+  const vault v{{"a.md", "[[a]]"}, {"q.md", "[[a]]"}};
+  const auto mode = std::filesystem::perms::owner_read | std::filesystem::perms::owner_write | std::filesystem::perms::group_read;
+  std::filesystem::permissions(v / "a.md", mode);
+  std::filesystem::permissions(v / "q.md", mode);
+  std::error_code ec;
+  rename_article(v.dir, "a", "b", ec);
+  DOCTEST_CHECK(std::filesystem::status(v / "b.md").permissions() == mode);
+  DOCTEST_CHECK(std::filesystem::status(v / "q.md").permissions() == mode);
+}
+#endif
+
+DOCTEST_TEST_SUITE_END();
+
+}  // namespace tests
+}  // inline namespace MEMORIA_FS_ABI
+}  // namespace MEMORIA_FS_NAMESPACE
+
+#endif  // MEMORIA_FS_TESTS
+
+#pragma pop_macro("min")
+#pragma pop_macro("max")
+#ifdef MEMORIA_FS_DEFAULT_NAMESPACE
+#undef MEMORIA_FS_DEFAULT_NAMESPACE
+#undef MEMORIA_FS_NAMESPACE
+#endif
+#undef MEMORIA_FS_EXCEPTIONS
+#undef MEMORIA_FS_ABI
+#undef MEMORIA_FS_INLINE
+
+// ---- Licence -------------------------------------------------------------------------------------------------------
+//
+// MIT License
+//
+// Copyright (c) 2026 the memoria_fs authors
+//
+// Permission is hereby granted, free of charge, to any person obtaining a copy
+// of this software and associated documentation files (the "Software"), to deal
+// in the Software without restriction, including without limitation the rights
+// to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+// copies of the Software, and to permit persons to whom the Software is
+// furnished to do so, subject to the following conditions:
+//
+// The above copyright notice and this permission notice shall be included in all
+// copies or substantial portions of the Software.
+//
+// THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+// IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+// FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+// AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+// LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+// OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+// SOFTWARE.
+
+#endif  // MEMORIA_FS_HPP
