@@ -1,0 +1,53 @@
+#!/bin/sh
+# run.sh WAY: proves that a project can take the header in this way: plain, add_subdirectory, fetch_content, find_package
+# or pkg_config. Builds the small project of that name in a new directory and runs it.
+set -eu
+way=$1
+here=$(cd "$(dirname "$0")" && pwd)
+top=$(cd "$here/../.." && pwd)
+cmake=${CMAKE:-cmake}
+cxx=${CXX:-c++}
+export CXX="$cxx"
+dir=${BUILD:-/tmp}/consumer_$way
+rm -rf "$dir"
+mkdir -p "$dir"
+cd "$dir"
+
+build_with_cmake() {  # build_with_cmake SETTINGS...
+  "$cmake" -S "$here/$way" -B build "$@" && "$cmake" --build build && ./build/consumer
+}
+
+install_memoria_fs() {
+  "$cmake" -S "$top" -B package -DCMAKE_INSTALL_PREFIX="$dir/prefix" \
+    -DMEMORIA_FS_BUILD_TESTS=OFF -DMEMORIA_FS_BUILD_EXAMPLES=OFF
+  "$cmake" --install package
+}
+
+case $way in
+  plain)
+    cp "$top/memoria_fs.hpp" .
+    "$cxx" -std=c++17 -I. "$here/use.cpp" -o consumer
+    ./consumer ;;
+  add_subdirectory)
+    build_with_cmake -DMEMORIA_FS="$top" -DCMAKE_INSTALL_PREFIX="$dir/prefix"
+    "$cmake" --install build
+    installed=$(find prefix -type f)
+    [ "$installed" = prefix/bin/consumer ] || { echo "installed besides the consumer: $installed"; exit 1; } ;;
+  fetch_content)
+    build_with_cmake -DMEMORIA_FS="$top" ;;
+  find_package)
+    install_memoria_fs
+    version=$(sed -n -E 's/^#define MEMORIA_FS_(MAJOR|MINOR|PATCH) //p' "$top/memoria_fs.hpp" | paste -s -d . -)
+    build_with_cmake -DCMAKE_PREFIX_PATH="$dir/prefix" -DWANTED="$version"
+    ! "$cmake" -S "$here/$way" -B newer -DCMAKE_PREFIX_PATH="$dir/prefix" -DWANTED=99.0 > newer.log 2>&1 ||
+      { echo "a version that does not exist was found"; exit 1; } ;;
+  pkg_config)
+    command -v pkg-config > /dev/null || { echo "skipped: there is no pkg-config"; exit 77; }
+    install_memoria_fs
+    PKG_CONFIG_PATH=$(dirname "$(find "$dir/prefix" -name memoria_fs.pc)")
+    export PKG_CONFIG_PATH
+    # shellcheck disable=SC2046 # the words are wanted
+    "$cxx" -std=c++17 $(pkg-config --cflags --libs memoria_fs) "$here/use.cpp" -o consumer
+    ./consumer ;;
+  *) echo "no such way: $way"; exit 2 ;;
+esac

@@ -1,0 +1,60 @@
+// libFuzzer target for everything that reads text: any bytes, no crash, no sanitizer report, and what must hold of every
+// input holds. `sh tests/matrix.sh "clang++ libFuzzer"` runs it for FUZZ_SECONDS (default 20), tests/long.sh for longer.
+#include <cstdio>
+#include <cstdlib>
+#include <memoria_fs.hpp>
+
+namespace {
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "does not hold: %s\n", what);
+  std::abort();
+}
+
+void check_links(std::string_view text, bool include_code) {
+  const memoria::wikilink_options options{include_code};
+  std::size_t last = 0, count = 0;
+  for (const memoria::wikilink& link : memoria::wikilinks(text, options)) {
+    require(link.offset >= last && link.length >= 5 && link.offset + link.length <= text.size(), "links in order, within the text");
+    last = link.offset + link.length;
+    link.note();
+    link.heading();
+    link.block();
+    ++count;
+  }
+  if (include_code) require(count == memoria::extract_wikilinks(text).size(), "the same links in both forms");
+  const auto keep = [](const memoria::wikilink&) { return std::optional<std::string>(); };
+  require(memoria::replace_wikilinks(text, keep, options) == text, "nothing renamed, nothing changed");
+}
+
+void check_json(std::string_view text, memoria::json_dialect dialect) {
+  memoria::json_parse_options options;
+  options.dialect = dialect;
+  memoria::json_problem problem;
+  const memoria::json value = memoria::json::parse(text, options, problem);
+  require(memoria::json::accept(text, options) == !problem, "accept says what parse does");
+  if (problem) {
+    require(value.is_null() && problem.offset <= text.size() && problem.line > 0, "a refusal says where");
+    return;
+  }
+  std::error_code ec;
+  const std::string once = value.dump(memoria::json_dump_options{2, true, dialect}, ec);
+  require(!ec, "what was parsed can be written");
+  const memoria::json again = memoria::json::parse(once, options, problem);
+  require(!problem && again.dump(memoria::json_dump_options{2, true, dialect}, ec) == once, "written, read and written: the same");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  require(text.find(memoria::parse_wikilink(text)) != std::string_view::npos, "a slug is part of its link");
+  check_links(text, false);
+  check_links(text, true);
+  check_json(text, memoria::json_dialect::strict);
+  check_json(text, memoria::json_dialect::python);
+  const auto article = memoria::safe_article_path(text, "/tmp");
+  require(!article || article->native().compare(0, 5, "/tmp/") == 0, "an article is inside its directory");
+  return 0;
+}
