@@ -262,7 +262,7 @@ DOCTEST_TEST_CASE("names that are not UTF-8 are names where the system says so, 
 DOCTEST_TEST_CASE("names that no confined directory and no article can have") {
   const sandbox s;
   const memoria::confined_dir d(s.root);
-  for (const std::string& name : {std::string(), std::string(".."), std::string("/"), std::string("/etc/passwd"), std::string("dir/../.."),
+  for (const std::string& name : {std::string(".."), std::string("/"), std::string("/etc/passwd"), std::string("dir/../.."),
                                   std::string("dir/\0x", 6), std::string("file\0", 5), std::string("../") + s.root.filename().string() + "/file"}) {
     DOCTEST_CAPTURE(name);
     std::error_code ec;
@@ -301,7 +301,7 @@ DOCTEST_TEST_CASE("names that no confined directory and no article can have") {
 DOCTEST_TEST_CASE("articles that cannot be renamed") {
   const sandbox s;
   for (const std::string& name : {std::string(), std::string(".."), std::string("../x"), std::string("/x"), std::string("a\0b", 3), std::string("a|b"),
-                                  std::string("a]]b"), std::string("a\nb"), std::string("\xFF"), long_name}) {
+                                  std::string("a]]b"), std::string("a\nb"), long_name}) {
     DOCTEST_CAPTURE(name);
     std::error_code ec;
     memoria::rename_article(s.root / "dir", "note", name, ec);

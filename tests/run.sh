@@ -8,14 +8,15 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 case $(uname -s) in
   Linux)
     install c++=g++ make=make cmake=cmake python3=python3 pkg-config=pkg-config \
-      /usr/include/doctest/doctest.h=doctest-dev || exit 2 ;;
+      /usr/include/doctest/doctest.h=doctest-dev || exit 2
+    install strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs || echo "some tests will be skipped" ;;
   Darwin) echo "macOS: needs 'xcode-select --install' and 'brew install cmake doctest python pkg-config'" ;;
   *) echo "Windows: needs a compiler, CMake, Python 3 and doctest (MSYS2: pacman -S mingw-w64-x86_64-{gcc,cmake,doctest})" ;;
 esac
 
 build=${MEMORIA_FS_BUILD:-$top/build/tests}
 mkdir -p "$build"
-cmake -S "$top" -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMEMORIA_FS_BUILD_TESTS=ON > "$build/configure.log" 2>&1 ||
+cmake -S "$top" -B "$build" -DCMAKE_BUILD_TYPE= "-DCMAKE_CXX_FLAGS=${CXXFLAGS:--O1}" -DMEMORIA_FS_BUILD_TESTS=ON > "$build/configure.log" 2>&1 ||
   { cat "$build/configure.log"; exit 2; }
 cmake --build "$build" --parallel "$(cpus)"
 cd "$build"

@@ -1,7 +1,7 @@
 // Sequences of (create, link, rename, remove, write, open) in a scratch tree: wherever a name leads, the walk of our own and
 // the kernel's openat2 say the same (the same file, or the same error), and nothing outside changes. Linux only.
 // As a libFuzzer target:  clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/confine/fuzz_walk.cpp
-// With -DSTANDALONE a program of its own:  fuzz_walk [SEQUENCES, default 3000 or SEQUENCES of the environment] [FIRST]
+// With -DSTANDALONE a program of its own:  fuzz_walk [SEQUENCES, default 1000 or SEQUENCES of the environment] [FIRST]
 #include <cstdio>
 #include <cstdlib>
 #include <memoria_fs.hpp>
@@ -176,7 +176,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 #ifdef STANDALONE
 int main(int argc, char** argv) {
   const char* const wanted = argc > 1 ? argv[1] : std::getenv("SEQUENCES");
-  const unsigned long sequences = wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 3000, first = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
+  const unsigned long sequences = wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 1000, first = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
   for (unsigned long n = first; n < first + sequences; ++n) {
     std::uint64_t state = (n + 1) * 0x9E3779B97F4A7C15u;
     std::uint8_t bytes[400];

@@ -331,7 +331,9 @@ class Limits:
                 return
             raise Problem("%s does not work with 20 descriptors" % " ".join(args))
 
-        self.each(self.CALLS + (["load", "corrupt"], ["load", "with-generation"], ["sweep", "."]), check)
+        confined = (["confined_replace", "file", "new", "9000"], ["confined_replace", "nowhere/a/b", "new", "9000"],
+                    ["confined_append", "log", "new", "9000"], ["confined_append", "nowhere/log", "new", "9000"])
+        self.each(self.CALLS + confined + (["load", "corrupt"], ["load", "with-generation"], ["sweep", "."]), check)
 
     def case_closed_streams(self):
         """With standard input, output and error closed, no file of ours may get their numbers: what the program prints

@@ -91,6 +91,10 @@ bool run(const std::string& command, const std::vector<std::string>& arg, std::s
     memoria::append_options how;
     how.whole_lines = command == "append_lines";
     memoria::locked_append_text(arg.at(0), content(arg.at(1), size(2)), how);
+  } else if (command == "confined_replace") {  // FILE TAG SIZE
+    memoria::confined_dir(".").atomic_write_text(arg.at(0), content(arg.at(1), size(2)));
+  } else if (command == "confined_append") {
+    memoria::confined_dir(".").locked_append_text(arg.at(0), content(arg.at(1), size(2)));
   } else if (command == "update") {  // FILE [GENERATIONS]: counts
     memoria::update_options how;
     if (arg.size() > 1) how.generations = static_cast<unsigned>(size(1));
