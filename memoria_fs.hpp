@@ -105,8 +105,9 @@
 //                        meet in one program
 // MEMORIA_FS_TESTS       compile the test cases at the end of this file and the fault seam in detail::os; include
 //                        doctest first
+// MEMORIA_FS_PORTABLE    no vector instructions, plain C++ only: what other processors run, to be tried on this one
 //
-// Neither changes the layout of a class: units built with and without exceptions, with and without tests get inline
+// None changes the layout of a class: units built with and without exceptions, with and without tests get inline
 // namespaces of their own and can be linked into one program.
 
 #ifndef MEMORIA_FS_NAMESPACE
@@ -8263,7 +8264,8 @@ class vault_builder {
 
   std::uint32_t intern(std::string_view text) {
     if ((v_.target_ends.size() + 1) * 2 > slots_.size()) grow();
-    for (std::size_t slot = hash_name(text, salt_) & (slots_.size() - 1);; slot = (slot + 1) & (slots_.size() - 1)) {
+    const std::size_t last = slots_.size() - 1;
+    for (std::size_t slot = static_cast<std::size_t>(hash_name(text, salt_)) & last;; slot = (slot + 1) & last) {
       if (slots_[slot] == none) {
         slots_[slot] = static_cast<std::uint32_t>(v_.target_ends.size());
         v_.target_text += text;
@@ -8277,7 +8279,7 @@ class vault_builder {
   void grow() {
     slots_.assign(slots_.size() * 2, none);
     for (std::uint32_t i = 0; i < v_.target_ends.size(); ++i) {
-      std::size_t slot = hash_name(v_.target(i), salt_) & (slots_.size() - 1);
+      std::size_t slot = static_cast<std::size_t>(hash_name(v_.target(i), salt_)) & (slots_.size() - 1);
       while (slots_[slot] != none) slot = (slot + 1) & (slots_.size() - 1);
       slots_[slot] = i;
     }
@@ -11244,9 +11246,9 @@ DOCTEST_TEST_CASE("the throwing forms say what they expected and what they found
   try {
     json::parse("{\n]");
     DOCTEST_CHECK(false);
-  } catch (const std::system_error& e) {
-    DOCTEST_CHECK(e.code() == std::errc::illegal_byte_sequence);
-    const json_error& error = dynamic_cast<const json_error&>(e);
+  } catch (const json_error& error) {
+    const std::system_error& base = error;
+    DOCTEST_CHECK(base.code() == std::errc::illegal_byte_sequence);
     DOCTEST_CHECK(error.message("f.json") == "f.json:2:1: expected a key in quotes, found ']'");
     DOCTEST_CHECK(error.offset() == 2);
     DOCTEST_CHECK(error.line() == 2);

