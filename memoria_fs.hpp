@@ -161,7 +161,7 @@ inline namespace MEMORIA_FS_ABI {
 
 using path = std::filesystem::path;
 
-// ---- [errors] ---------------------------------------------------------------------------------------------------------
+// ---- [errors] -------------------------------------------------------------------------------------------------------
 //
 // Every function that can fail comes twice, as in std::filesystem: f(args...) throws memoria::error (or a class derived
 // from it), f(args..., std::error_code&) throws nothing but std::bad_alloc and clears or sets its last argument. What
@@ -213,7 +213,7 @@ class error : public std::filesystem::filesystem_error {
   std::shared_ptr<const texts> text_;  // shared, because copying an exception must not throw
 };
 
-// ---- [replace] --------------------------------------------------------------------------------------------------------
+// ---- [replace] ------------------------------------------------------------------------------------------------------
 //
 // Whole-file replacement: a reader sees the old content or the new, never a mixture, and after a crash one of the two is
 // there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's owner
@@ -324,7 +324,7 @@ std::string read_text(const path& file);
 std::size_t remove_stale_temporaries(const path& directory);
 #endif
 
-// ---- [lock] -----------------------------------------------------------------------------------------------------------
+// ---- [lock] ---------------------------------------------------------------------------------------------------------
 //
 // Advisory locks between threads and processes (flock on POSIX, a byte far past the end on Windows), released by the
 // kernel when the holder dies. Never lock a file that is replaced by rename: the waiter would wake up with a lock on the
@@ -369,7 +369,7 @@ path lock_path(const path& file, std::error_code& ec);
 path lock_path(const path& file);
 #endif
 
-// ---- [append] ---------------------------------------------------------------------------------------------------------
+// ---- [append] -------------------------------------------------------------------------------------------------------
 
 struct append_options {
   durability durable = durability::full;  // full also syncs the directory of a log that is still empty
@@ -393,7 +393,7 @@ void locked_append_text(const path& file, std::string_view content, std::error_c
 void locked_append_text(const path& file, std::string_view content, const append_options& options = {});
 #endif
 
-// ---- [wikilink] -------------------------------------------------------------------------------------------------------
+// ---- [wikilink] -----------------------------------------------------------------------------------------------------
 //
 // Links between notes, [[target|display]], found in text. Pure functions: no file is touched, nothing is remembered,
 // any bytes are accepted, and the time is linear in their number.
@@ -633,7 +633,7 @@ class confined_dir {
   std::unique_ptr<detail::confined_root> root_;
 };
 
-// ---- [json] -----------------------------------------------------------------------------------------------------------
+// ---- [json] ---------------------------------------------------------------------------------------------------------
 //
 // JSON texts as values: read, changed in one place, written back with nothing else moved. Objects keep the order of
 // their keys, integers of any size keep their digits, doubles are written with the shortest digits that read back the
@@ -1099,7 +1099,7 @@ std::optional<T> json::get_if() const {
   }
   return std::nullopt;
 }
-// ---- [state] ----------------------------------------------------------------------------------------------------------
+// ---- [state] --------------------------------------------------------------------------------------------------------
 //
 // JSON state files shared by several processes, some of them Python: written byte for byte as json.dumps(value, indent=2)
 // writes (no final newline), read as CPython 3.11's json.loads reads, with a byte-order mark allowed. Load, then save,
@@ -1256,7 +1256,7 @@ json update_json(const path& file, json fallback, F&& change, const update_optio
 }
 #endif
 
-// ---- [vault] ----------------------------------------------------------------------------------------------------------
+// ---- [vault] --------------------------------------------------------------------------------------------------------
 //
 // A directory of notes: the files whose name ends in ".md", at any depth. Directories and files that begin with a dot
 // (.git, .obsidian) are left out unless asked for, symbolic links to directories are not followed. Names of notes are
@@ -1487,7 +1487,7 @@ rename_report rename_article(const path& directory, std::string_view from, std::
 template <>
 struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 
-// ---- detail::os: the only place that knows which system this is --------------------------------------------------------
+// ---- detail::os: the only place that knows which system this is -----------------------------------------------------
 //
 // A port is this block and nothing else: the includes, detail::lanes, and the functions of detail::os.
 
@@ -1551,7 +1551,7 @@ __declspec(dllimport) void __stdcall Sleep(unsigned long);
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
 
-// ---- bytes: what several parts need to know about UTF-8 and about looking at many bytes at once ------------------------
+// ---- bytes: what several parts need to know about UTF-8 and about looking at many bytes at once ---------------------
 
 namespace detail {
 
@@ -1598,7 +1598,7 @@ inline void append_utf8(std::string& out, char32_t c) {
 
 }  // namespace detail
 
-// ---- [errors] definitions ---------------------------------------------------------------------------------------------
+// ---- [errors] definitions -------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -1756,7 +1756,7 @@ MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const de
   text_ = std::make_shared<const texts>(std::move(t));
 }
 
-// ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ---------------------------
+// ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ------------------------
 
 namespace detail {
 
@@ -2986,7 +2986,7 @@ inline std::error_code wrong_kind(kind k) {
 
 }  // namespace os
 }  // namespace detail
-// ---- [replace] definitions --------------------------------------------------------------------------------------------
+// ---- [replace] definitions ------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -3648,7 +3648,7 @@ MEMORIA_FS_INLINE void write_batch::commit() {
 }
 #endif
 
-// ---- [lock] definitions -----------------------------------------------------------------------------------------------
+// ---- [lock] definitions ---------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -3789,7 +3789,7 @@ MEMORIA_FS_INLINE path lock_path(const path& file) {
 }
 #endif
 
-// ---- [append] definitions ---------------------------------------------------------------------------------------------
+// ---- [append] definitions -------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -3960,7 +3960,7 @@ MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view con
 }
 #endif
 
-// ---- [wikilink] definitions -------------------------------------------------------------------------------------------
+// ---- [wikilink] definitions -----------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -5230,7 +5230,7 @@ MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view n
 }
 #endif
 
-// ---- [json] definitions -----------------------------------------------------------------------------------------------
+// ---- [json] definitions ---------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -7032,7 +7032,7 @@ MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, 
 
 MEMORIA_FS_INLINE bool json::equals(const json& other) const { return detail::equal_cells(cell_, other.cell_); }
 
-// ---- [state] definitions ----------------------------------------------------------------------------------------------
+// ---- [state] definitions --------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -7537,7 +7537,7 @@ MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& s
 }
 #endif
 
-// ---- [vault] definitions ----------------------------------------------------------------------------------------------
+// ---- [vault] definitions --------------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -8879,7 +8879,7 @@ MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::strin
 }  // inline namespace MEMORIA_FS_ABI
 }  // namespace MEMORIA_FS_NAMESPACE
 
-// ---- Tests ------------------------------------------------------------------------------------------------------------
+// ---- Tests ----------------------------------------------------------------------------------------------------------
 //
 // This header is its own test program; the first screen has the command. TMPDIR names the file system it tries.
 
@@ -10024,7 +10024,7 @@ DOCTEST_TEST_SUITE_END();
 }  // inline namespace MEMORIA_FS_ABI
 }  // namespace MEMORIA_FS_NAMESPACE
 
-// ---- [wikilink] tests -------------------------------------------------------------------------------------------------
+// ---- [wikilink] tests -----------------------------------------------------------------------------------------------
 
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
@@ -10824,7 +10824,7 @@ DOCTEST_TEST_CASE("names that Windows takes for something else are refused") {
 
 DOCTEST_TEST_SUITE_END();
 
-// ---- [json] tests -----------------------------------------------------------------------------------------------------
+// ---- [json] tests ---------------------------------------------------------------------------------------------------
 
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
@@ -11745,7 +11745,7 @@ DOCTEST_TEST_SUITE_END();
 }  // inline namespace MEMORIA_FS_ABI
 }  // namespace MEMORIA_FS_NAMESPACE
 
-// ---- [vault] tests ----------------------------------------------------------------------------------------------------
+// ---- [vault] tests --------------------------------------------------------------------------------------------------
 
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
