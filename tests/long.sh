@@ -11,6 +11,6 @@ FUZZ_SECONDS=$((ROUNDS * 60))
 export ROUNDS SEED FUZZ_SECONDS
 echo "ROUNDS=$ROUNDS SEED=$SEED"
 status=0
-sh "$top/tests/run.sh" --timeout 7200 -L 'python|processes' --verbose || status=1
+sh "$top/tests/run.sh" -L 'python|processes' --verbose || status=1
 sh "$top/tests/matrix.sh" || status=1
 exit $status
