@@ -31,7 +31,7 @@
 //   No protection from writers that do not ask for the lock: locks are advisory, as everywhere on POSIX.
 //   No promise beyond the system's: a drive that lies about its cache, and network file systems (NFS is untested).
 //   No proof on Windows and macOS that a directory entry survives a power cut; what was tried where: README, "Limits".
-//   Extended attributes, access lists and other hard links of a replaced file are not kept.
+//   A replaced file is a new one: other hard links to it keep the old content.
 //
 // Contents: search for a tag. It opens the part's interface, its definitions and its tests.
 //   [errors]    error, errc: every function that fails comes throwing and with std::error_code
@@ -216,9 +216,9 @@ class error : public std::filesystem::filesystem_error {
 // ---- [replace] ------------------------------------------------------------------------------------------------------
 //
 // Whole-file replacement: a reader sees the old content or the new, never a mixture, and after a crash one of the two is
-// there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's owner
-// and mode, its size checked, synced, renamed over the target, the directory synced. Everything happens relative to one
-// directory handle opened first, so that a directory renamed meanwhile changes nothing.
+// there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's owner,
+// extended attributes, access list and mode, its size checked, synced, renamed over the target, the directory synced.
+// Everything happens relative to one directory handle opened first, so that a directory renamed meanwhile changes nothing.
 //
 // Plain replacement is blind: of several writers the last one wins, whole. For read-modify-write see update_json.
 
@@ -234,6 +234,17 @@ enum class symlink_policy {
   refuse,   // errc::is_symlink
 };
 
+// What a replaced file had and the new one has not, because the system refused it.
+struct write_report {
+  struct loss {
+    path file;
+    std::string what;  // "owner", "group", "set-id bits", or an extended attribute's name: "user.origin",
+                       // "system.posix_acl_access" (the access list), "security.selinux" (the label)
+    std::error_code why;
+  };
+  std::vector<loss> not_kept;
+};
+
 struct write_options {
   durability durable = durability::full;
   symlink_policy symlinks = symlink_policy::follow;
@@ -241,8 +252,10 @@ struct write_options {
   bool overwrite = true;       // false: std::errc::file_exists, and never clobbers a file that appears meanwhile
   unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
-  // go where the owner could not be kept), and a new one gets what the umask leaves of 0666.
+  // and capabilities go where the owner could not be kept), extended attributes and access list; a new one gets what the
+  // umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not kept.
   std::optional<std::filesystem::perms> permissions;
+  write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
   // Windows only: how long to try again when a virus scanner or a reader holds the target open.
   std::chrono::milliseconds retry_for{2000};
 };
@@ -251,11 +264,12 @@ struct write_options {
 // Errors: the system's own; errc::not_durable (the new content is in place, a sync failed after the rename);
 // errc::not_regular (a directory gives std::errc::is_a_directory); errc::size_mismatch. On every other error but
 // not_durable the old file is untouched and no temporary file stays. A target that is itself a mount point (a
-// bind-mounted file) cannot be replaced: std::errc::device_or_resource_busy. What is not kept: extended attributes,
-// ACLs, other hard links to the old file.
+// bind-mounted file) cannot be replaced: std::errc::device_or_resource_busy. Other hard links keep the old content.
 // Thread- and process-safe. A killed writer leaves at most one temporary file (see remove_stale_temporaries).
 void atomic_write_text(const path& file, std::string_view content, const write_options& options, std::error_code& ec);
-void atomic_write_text(const path& file, std::string_view content, std::error_code& ec);
+inline void atomic_write_text(const path& file, std::string_view content, std::error_code& ec) {
+  atomic_write_text(file, content, {}, ec);
+}
 
 // The whole content of a regular file. Files that grow while they are read are read to their end; a FIFO or a device is
 // refused (errc::not_regular), so that nothing hangs. On Windows a reader that meets someone's replacement tries again.
@@ -268,7 +282,7 @@ class atomic_file {
  public:
   atomic_file() noexcept;  // not open
   atomic_file(const path& file, const write_options& options, std::error_code& ec);
-  atomic_file(const path& file, std::error_code& ec);
+  atomic_file(const path& file, std::error_code& ec) : atomic_file(file, {}, ec) {}
 #if MEMORIA_FS_EXCEPTIONS
   explicit atomic_file(const path& file, const write_options& options = {});
   void write(std::string_view bytes);
@@ -291,7 +305,8 @@ class atomic_file {
 // its write-back, commit() syncs all, then renames all, then syncs each directory once. Each file is old or new whatever
 // happens; the batch as a whole is not one transaction: a crash during commit may leave some files new and some old.
 // If commit() fails before the first rename, nothing is applied. Two entries for one file: the later one wins.
-// Holds one descriptor for each staged file and one for each directory until commit. One thread at a time.
+// Holds one descriptor for each directory until commit, and one for each staged file while there are enough: then add()
+// syncs and closes what is staged, and while this batch lives nobody sweeps its directories. One thread at a time.
 class write_batch {
  public:
   explicit write_batch(const write_options& options = {});
@@ -346,7 +361,7 @@ class file_lock {
  public:
   file_lock() noexcept = default;
   file_lock(const path& lock_file, const lock_options& options, std::error_code& ec);
-  file_lock(const path& lock_file, std::error_code& ec);
+  file_lock(const path& lock_file, std::error_code& ec) : file_lock(lock_file, {}, ec) {}
 #if MEMORIA_FS_EXCEPTIONS
   explicit file_lock(const path& lock_file, const lock_options& options = {});
 #endif
@@ -388,7 +403,9 @@ struct append_options {
 // appended behind us meanwhile without a lock. errc::not_durable: the entry is in the log, but the sync failed: appending
 // it again would write it twice. errc::lock_timeout, errc::lock_unsupported, errc::not_regular: nothing was written.
 void locked_append_text(const path& file, std::string_view content, const append_options& options, std::error_code& ec);
-void locked_append_text(const path& file, std::string_view content, std::error_code& ec);
+inline void locked_append_text(const path& file, std::string_view content, std::error_code& ec) {
+  locked_append_text(file, content, {}, ec);
+}
 #if MEMORIA_FS_EXCEPTIONS
 void locked_append_text(const path& file, std::string_view content, const append_options& options = {});
 #endif
@@ -1112,8 +1129,15 @@ struct recovery_report {
     fallback,    // the caller's default
     generation,  // a previous version that was kept (write_options::generations); it is the current version again
   };
+  enum class damage {
+    syntax,     // something is there, but no JSON
+    empty,      // no bytes at all
+    zeros,      // NUL bytes up to the end: what a power cut leaves of a file that was not synced
+    truncated,  // JSON as far as it goes
+  };
   path file;             // the state file, symbolic links followed
   source used = source::fallback;
+  damage found = damage::syntax;
   path generation;       // with source::generation: the copy that was used
   path backup;           // where the bytes that are not JSON are kept now
   json_problem problem;  // what is wrong with them, and where
@@ -1184,7 +1208,9 @@ class state_corruption_error : public error {
 // Errors: the system's own; errc::json_limit; state_corruption_error (errc::corrupt_json, or why the file could not be
 // moved) with corruption_policy::raise or when setting aside fails: then the file is still in its place.
 json load_json_with_recovery(const path& file, json fallback, const recovery_options& options, std::error_code& ec);
-json load_json_with_recovery(const path& file, json fallback, std::error_code& ec);
+inline json load_json_with_recovery(const path& file, json fallback, std::error_code& ec) {
+  return load_json_with_recovery(file, std::move(fallback), {}, ec);
+}
 
 // The value in `file`, which must be there. Moves nothing: state_corruption_error (errc::corrupt_json) if it is not JSON.
 json load_json(const path& file, std::error_code& ec);
@@ -1192,7 +1218,7 @@ json load_json(const path& file, std::error_code& ec);
 // Replaces `file` durably, under its lock. See atomic_write_text for errors, and errc::lock_timeout, errc::lock_unsupported,
 // errc::lock_nested.
 void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec);
-void save_json(const path& file, const json& value, std::error_code& ec);
+inline void save_json(const path& file, const json& value, std::error_code& ec) { save_json(file, value, {}, ec); }
 
 // What load_json_snapshot saw, for a change that takes minutes and must not hold a lock meanwhile.
 struct json_snapshot {
@@ -1201,13 +1227,17 @@ struct json_snapshot {
   std::string text;  // the file's bytes
 };
 json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options, std::error_code& ec);
-json_snapshot load_json_snapshot(const path& file, json fallback, std::error_code& ec);
+inline json_snapshot load_json_snapshot(const path& file, json fallback, std::error_code& ec) {
+  return load_json_snapshot(file, std::move(fallback), {}, ec);
+}
 
 // Saves `value` if the file still has the bytes of the snapshot (or is still missing), and makes the snapshot that of
 // the new state. False without an error: somebody changed the file meanwhile, nothing was written; load again.
 bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options,
                             std::error_code& ec);
-bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, std::error_code& ec);
+inline bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, std::error_code& ec) {
+  return save_json_if_unchanged(file, snapshot, value, {}, ec);
+}
 
 namespace detail {
 struct json_change {
@@ -1501,8 +1531,10 @@ struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 #include <cerrno>
 #ifdef __linux__
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #endif
 #ifdef __APPLE__
+#include <copyfile.h>
 #include <sys/random.h>
 #endif
 #else
@@ -1610,6 +1642,7 @@ struct status {
   std::string note;
 
   bool failed() const noexcept { return static_cast<bool>(code); }
+  bool missing() const noexcept { return code == std::errc::no_such_file_or_directory; }
   // Records the first failure only: later ones are consequences. Returns false, so that `return s.fail(...)` reads well.
   bool fail(const char* failed_step, std::error_code why, std::string hint = {}) {
     if (!code) {
@@ -1619,6 +1652,7 @@ struct status {
     }
     return false;
   }
+  bool fail(const status& cause) { return fail(cause.step, cause.code, cause.note); }
 };
 
 class memoria_category final : public std::error_category {
@@ -1636,10 +1670,25 @@ std::optional<path> from_utf8(std::string_view text);  // nullopt: not UTF-8, wh
 // A path for a message: a NUL would end what(), a newline would forge another line in somebody's log.
 std::string printable(std::string_view text);
 
+// The two forms of a public function. What it does is `work(arguments..., status&)`; one form hands the code to the
+// caller, the other throws. A public definition is a call of one of them and nothing else.
+template <class F, class... A>
+auto report_to(std::error_code& ec, F&& work, A&&... arguments) {
+  status s;
+  auto result = work(std::forward<A>(arguments)..., s);
+  ec = s.code;
+  return result;
+}
 #if MEMORIA_FS_EXCEPTIONS
-// The throwing forms end here.
 inline void throw_if_failed(const char* operation, const path& file, const status& s) {
   if (s.failed()) throw error(operation, file, s);
+}
+template <class F, class... A>
+auto or_throw(const char* operation, const path& file, F&& work, A&&... arguments) {
+  status s;
+  auto result = work(std::forward<A>(arguments)..., s);
+  throw_if_failed(operation, file, s);
+  return result;
 }
 #endif
 
@@ -1993,6 +2042,12 @@ auto call(const event& e, status& s, F&& system_call) {
   return result;
 }
 
+// The same for a call that tells no more than whether it succeeded.
+template <class F>
+bool done(const event& e, status& s, F&& succeeds) {
+  return call(e, s, [&](std::size_t) { return succeeds() ? 0 : -1; }) == 0;
+}
+
 // An open file or directory.
 class handle {
  public:
@@ -2018,6 +2073,7 @@ class handle {
 };
 
 // A directory everything else is relative to. `full` is its path: for messages, and on Windows for the calls, too.
+// Without a handle: the working directory.
 struct directory {
   handle h;
   path full;
@@ -2035,11 +2091,9 @@ directory open_directory(const path& p, status& s);
 // `follow` false: a symbolic link (reparse point) is an error; used by the confined walk.
 directory open_directory_at(const directory& d, name n, bool follow, status& s);
 handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s);
-handle open_path(const path& p, unsigned flags, status& s);
 bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file (Windows)
 bool get_info(const handle& h, info& out, status& s);
 bool get_info_at(const directory& d, name n, bool follow, info& out, status& s);
-bool get_info_path(const path& p, info& out, status& s);  // follows symbolic links
 std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s);  // 0: end of file
 std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s);
 std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s);
@@ -2049,16 +2103,18 @@ bool sync_directory(const directory& d, status& s);
 void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
-void copy_owner_and_mode(const handle& h, const info& from, status& s);
+// The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
+bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost);  // false: not kept
+bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);  // false: the
+                                                                                              // access list is not kept
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
 bool read_link_at(const directory& d, name n, path& target, status& s);
-bool make_directory(const path& p, status& s);
-bool remove_directory(const path& p) noexcept;
 bool make_directory_at(const directory& d, name n, status& s);
 bool remove_directory_at(const directory& d, name n, status& s);
 bool lock(const handle& h, bool shared, bool wait, status& s);  // false with s clear: held by somebody else
+bool lock_directory(const directory& d, bool shared, bool wait, status& s);
 void unlock(const handle& h) noexcept;
 void sleep_for(std::chrono::milliseconds t) noexcept;
 std::uint64_t random_bits() noexcept;
@@ -2136,10 +2192,6 @@ inline handle open_at(const directory& d, name n, unsigned flags, unsigned mode,
   return open_any(fd(d), n, native_flags(flags), mode, s);
 }
 
-inline handle open_path(const path& p, unsigned flags, status& s) {
-  return open_any(AT_FDCWD, p.c_str(), native_flags(flags), 0, s);
-}
-
 inline bool transient(const std::error_code&) noexcept { return false; }
 
 inline info to_info(const struct ::stat& st) noexcept {
@@ -2166,7 +2218,7 @@ inline info to_info(const struct ::stat& st) noexcept {
 
 inline bool get_info(const handle& h, info& out, status& s) {
   struct ::stat st = {};
-  if (call({"fstat", h.get()}, s, [&](std::size_t) { return ::fstat(fd(h), &st); }) == -1) return false;
+  if (!done({"fstat", h.get()}, s, [&] { return ::fstat(fd(h), &st) == 0; })) return false;
   out = to_info(st);
   return true;
 }
@@ -2174,13 +2226,9 @@ inline bool get_info(const handle& h, info& out, status& s) {
 inline bool get_info_at(const directory& d, name n, bool follow, info& out, status& s) {
   struct ::stat st = {};
   const int flags = follow ? 0 : AT_SYMLINK_NOFOLLOW;
-  if (call({"stat", d.h.get(), n}, s, [&](std::size_t) { return ::fstatat(fd(d), n, &st, flags); }) == -1) return false;
+  if (!done({"stat", d.h.get(), n}, s, [&] { return ::fstatat(fd(d), n, &st, flags) == 0; })) return false;
   out = to_info(st);
   return true;
-}
-
-inline bool get_info_path(const path& p, info& out, status& s) {
-  return get_info_at({handle(), {}}, p.c_str(), true, out, s);
 }
 
 // Some systems refuse transfers of 2 GiB and more in one call.
@@ -2205,7 +2253,7 @@ inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t 
 }
 
 inline bool resize(const handle& h, std::uint64_t size, status& s) {
-  return call({"ftruncate", h.get()}, s, [&](std::size_t) { return ::ftruncate(fd(h), static_cast<off_t>(size)); }) == 0;
+  return done({"ftruncate", h.get()}, s, [&] { return ::ftruncate(fd(h), static_cast<off_t>(size)) == 0; });
 }
 
 inline bool sync_file(const handle& h, bool data_only, status& s) {
@@ -2213,20 +2261,17 @@ inline bool sync_file(const handle& h, bool data_only, status& s) {
   // fsync on macOS only hands the data to the drive; F_FULLFSYNC makes the drive write it, where the volume can.
   static_cast<void>(data_only);
   status full;
-  if (call({"fcntl F_FULLFSYNC", h.get()}, full, [&](std::size_t) { return ::fcntl(fd(h), F_FULLFSYNC); }) != -1) {
-    return true;
-  }
-  return call({"fsync", h.get()}, s, [&](std::size_t) { return ::fsync(fd(h)); }) == 0;
+  if (done({"fcntl F_FULLFSYNC", h.get()}, full, [&] { return ::fcntl(fd(h), F_FULLFSYNC) != -1; })) return true;
 #else
-  if (data_only) return call({"fdatasync", h.get()}, s, [&](std::size_t) { return ::fdatasync(fd(h)); }) == 0;
-  return call({"fsync", h.get()}, s, [&](std::size_t) { return ::fsync(fd(h)); }) == 0;
+  if (data_only) return done({"fdatasync", h.get()}, s, [&] { return ::fdatasync(fd(h)) == 0; });
 #endif
+  return done({"fsync", h.get()}, s, [&] { return ::fsync(fd(h)) == 0; });
 }
 
 // Some file systems cannot sync a directory and say so; that is not a failure. An I/O error is.
 inline bool sync_directory(const directory& d, status& s) {
   status own;
-  if (call({"fsync directory", d.h.get()}, own, [&](std::size_t) { return ::fsync(fd(d)); }) == 0) return true;
+  if (done({"fsync directory", d.h.get()}, own, [&] { return ::fsync(fd(d)) == 0; })) return true;
   const int code = own.code.value();
   if (code == EINVAL || code == ENOTSUP || code == EOPNOTSUPP || code == EBADF) return true;
   return s.fail(own.step, own.code);
@@ -2242,60 +2287,134 @@ inline void start_writeback(const handle& h) noexcept {
 
 // NFS and quotas may report a failed write only on close. Closing a duplicate asks without giving up the lock on `h`.
 inline bool report_close_errors(const handle& h, status& s) {
-  const int copy = call({"fcntl", h.get()}, s, [&](std::size_t) { return ::fcntl(fd(h), F_DUPFD_CLOEXEC, 3); });
-  if (copy == -1) return false;
-  status own;  // EINTR is not to be repeated: the descriptor is gone
-  if (call({"close", copy}, own, [&](std::size_t) { return ::close(copy) == -1 && errno != EINTR ? -1 : 0; }) == 0) {
-    return true;
-  }
-  return s.fail(own.step, own.code);
+  status own;
+  const int copy = call({"fcntl", h.get()}, own, [&](std::size_t) { return ::fcntl(fd(h), F_DUPFD_CLOEXEC, 3); });
+  if (copy == -1) return sync_file(h, true, s);  // no descriptor left: this asks, too
+  // EINTR is not to be repeated: the descriptor is gone.
+  return done({"close", copy}, s, [&] { return ::close(copy) == 0 || errno == EINTR; });
 }
 
 inline bool set_mode(const handle& h, unsigned mode, status& s) {
-  return call({"fchmod", h.get()}, s, [&](std::size_t) { return ::fchmod(fd(h), static_cast<mode_t>(mode)); }) == 0;
+  return done({"fchmod", h.get()}, s, [&] { return ::fchmod(fd(h), static_cast<mode_t>(mode)) == 0; });
 }
 
-inline void copy_owner_and_mode(const handle& h, const info& from, status& s) {
-  info now;
-  if (!get_info(h, now, s)) return;
-  bool kept = now.user == from.user && now.group == from.group;
-  if (!kept) {
-    // Owner first: changing it afterwards would clear the set-id bits. A group we belong to can be kept without root.
-    status ignored;
-    kept = call({"fchown", h.get()}, ignored, [&](std::size_t) { return ::fchown(fd(h), from.user, from.group); }) == 0;
-    if (!kept) {
-      ignored = {};
-      call({"fchown", h.get()}, ignored, [&](std::size_t) { return ::fchown(fd(h), static_cast<uid_t>(-1), from.group); });
-    }
+inline bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost) {
+  const auto change = [&](unsigned user, status& own) {
+    return done({"fchown", h.get()}, own, [&] { return ::fchown(fd(h), user, from.group) == 0; });
+  };
+  if (now.user == from.user && now.group == from.group) return true;
+  status refused, group_refused;
+  if (change(from.user, refused)) return true;
+  if (now.user != from.user) lost.not_kept.push_back({{}, "owner", refused.code});
+  // A group that we belong to can be kept without root.
+  if (now.group != from.group && !change(static_cast<uid_t>(-1), group_refused)) {
+    lost.not_kept.push_back({{}, "group", group_refused.code});
   }
-  set_mode(h, kept ? from.mode : from.mode & 0777u, s);
+  return false;
 }
+
+#if defined(__linux__)
+// All that `ask(buffer, size)` has to say; asked without room, it tells how much that is.
+template <class F>
+bool whole_answer(const event& e, std::string& out, status& s, F&& ask) {
+  for (out.clear();;) {
+    status own;
+    const auto n = call(e, own, [&](std::size_t) { return ask(out.data(), out.size()); });
+    if (n == -1 && own.code.value() != ERANGE) return s.fail(own.step, own.code);
+    const bool fits = n != -1 && static_cast<std::size_t>(n) <= out.size();
+    out.resize(n == -1 ? 0 : static_cast<std::size_t>(n));  // -1: it has grown meanwhile
+    if (fits) return true;
+  }
+}
+
+// `file` is a path to read from. Gone meanwhile, or set already (a label that the file was made with): kept.
+inline bool copy_attribute(const handle& h, const char* file, const char* attribute, write_report& lost) {
+  std::string value, present;
+  status own, unset;
+  const auto asked = [&](char* to, std::size_t size) { return ::lgetxattr(file, attribute, to, size); };
+  const auto there = [&](char* to, std::size_t size) { return ::fgetxattr(fd(h), attribute, to, size); };
+  const auto set = [&] { return ::fsetxattr(fd(h), attribute, value.data(), value.size(), 0) == 0; };
+  if (whole_answer({"lgetxattr"}, value, own, asked)) {
+    if (done({"fsetxattr", h.get()}, own, set)) return true;
+    if (whole_answer({"fgetxattr", h.get()}, present, unset, there) && present == value) return true;
+  } else if (own.code.value() == ENODATA) {
+    return true;
+  }
+  lost.not_kept.push_back({{}, attribute, own.code});
+  return false;
+}
+
+// Access lists and security labels are attributes, too. By name, because the file may not be ours to open; the name
+// goes through the directory's descriptor, because its path may lead elsewhere by now.
+inline bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost) {
+  const std::string file = "/proc/self/fd/" + std::to_string(fd(d)) + "/" + from;
+  std::string names;  // each with a NUL behind it
+  status own;
+  if (!whole_answer({"llistxattr", -1, from}, names, own,
+                    [&](char* to, std::size_t size) { return ::llistxattr(file.c_str(), to, size); })) {
+    if (own.code.value() == ENOTSUP) return true;
+    lost.not_kept.push_back({{}, "extended attributes", own.code});
+  }
+  constexpr std::string_view access_list = "system.posix_acl_access";
+  bool has_list = false, list_kept = true;
+  for (std::size_t at = 0; at < names.size(); at = names.find('\0', at) + 1) {
+    const char* attribute = names.c_str() + at;
+    const std::string_view called = attribute;
+    if (called == "security.ima" || called == "security.evm") continue;  // hashes of the old content
+    if (called == "security.capability" && !owner_kept) {                // as the set-id bits
+      lost.not_kept.push_back({{}, attribute, make_code(EPERM)});
+      continue;
+    }
+    const bool kept = copy_attribute(h, file.c_str(), attribute, lost);
+    if (called == access_list) has_list = true, list_kept = kept;
+  }
+  // A list that the directory passes on would let in those whom the old file kept out.
+  const auto inherited = [&](char* to, std::size_t size) { return ::flistxattr(fd(h), to, size); };
+  if (!has_list && whole_answer({"flistxattr", h.get()}, names, own, inherited) &&
+      ('\0' + names).find('\0' + std::string(access_list) + '\0') != std::string::npos) {
+    done({"fremovexattr", h.get()}, own, [&] { return ::fremovexattr(fd(h), access_list.data()) == 0; });
+  }
+  return list_kept;
+}
+#elif defined(__APPLE__)
+inline bool copy_attributes(const handle& h, const directory& d, name from, bool, write_report& lost) {
+  status own;
+  const handle old = open_any(fd(d), from, O_RDONLY | O_NOFOLLOW, 0, own);
+  if (old && done({"fcopyfile", h.get()}, own, [&] {
+        return ::fcopyfile(fd(old), fd(h), nullptr, COPYFILE_XATTR | COPYFILE_ACL) == 0;
+      })) {
+    return true;
+  }
+  lost.not_kept.push_back({{}, "extended attributes and access list", own.code});
+  return true;  // the mode's bits are nobody's mask here
+}
+#else
+inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
+#endif
 
 inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
   if (how == rename_mode::replace) {
-    return call({"rename", d.h.get(), from, to}, s,
-                [&](std::size_t) { return ::renameat(fd(d), from, fd(to_dir), to); }) == 0;
+    return done({"rename", d.h.get(), from, to}, s, [&] { return ::renameat(fd(d), from, fd(to_dir), to) == 0; });
   }
   // Native flags first; what a file system or kernel answers EINVAL or ENOSYS to is told apart by the caller.
 #if defined(__linux__) && defined(SYS_renameat2)
   const unsigned flags = how == rename_mode::keep ? 1u : 2u;  // RENAME_NOREPLACE, RENAME_EXCHANGE
-  return call({"rename", d.h.get(), from, to}, s,
-              [&](std::size_t) { return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags); }) == 0;
+  return done({"rename", d.h.get(), from, to}, s,
+              [&] { return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags) == 0; });
 #elif defined(__APPLE__)
   const unsigned flags = how == rename_mode::keep ? 4u : 2u;  // RENAME_EXCL, RENAME_SWAP
-  return call({"rename", d.h.get(), from, to}, s,
-              [&](std::size_t) { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags); }) == 0;
+  return done({"rename", d.h.get(), from, to}, s, [&] { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags) == 0; });
 #else
   return s.fail("rename", make_code(ENOSYS));
 #endif
 }
 
 inline bool link_at(const directory& d, name from, name to, status& s) {
-  return call({"link", d.h.get(), from, to}, s, [&](std::size_t) { return ::linkat(fd(d), from, fd(d), to, 0); }) == 0;
+  return done({"link", d.h.get(), from, to}, s, [&] { return ::linkat(fd(d), from, fd(d), to, 0) == 0; });
 }
 
 inline bool unlink_at(const directory& d, name n, status& s) {
-  return call({"unlink", d.h.get(), n}, s, [&](std::size_t) { return ::unlinkat(fd(d), n, 0); }) == 0;
+  return done({"unlink", d.h.get(), n}, s, [&] { return ::unlinkat(fd(d), n, 0) == 0; });
 }
 
 inline bool read_link_at(const directory& d, name n, path& target, status& s) {
@@ -2313,29 +2432,25 @@ inline bool read_link_at(const directory& d, name n, path& target, status& s) {
   }
 }
 
-inline bool make_directory(const path& p, status& s) {
-  return call({"mkdir", -1, p.c_str()}, s, [&](std::size_t) { return ::mkdir(p.c_str(), 0777); }) == 0;
-}
-
-inline bool remove_directory(const path& p) noexcept { return ::rmdir(p.c_str()) == 0; }
-
 inline bool make_directory_at(const directory& d, name n, status& s) {
-  return call({"mkdir", d.h.get(), n}, s, [&](std::size_t) { return ::mkdirat(fd(d), n, 0777); }) == 0;
+  return done({"mkdir", d.h.get(), n}, s, [&] { return ::mkdirat(fd(d), n, 0777) == 0; });
 }
 
 inline bool remove_directory_at(const directory& d, name n, status& s) {
-  return call({"rmdir", d.h.get(), n}, s, [&](std::size_t) { return ::unlinkat(fd(d), n, AT_REMOVEDIR); }) == 0;
+  return done({"rmdir", d.h.get(), n}, s, [&] { return ::unlinkat(fd(d), n, AT_REMOVEDIR) == 0; });
 }
 
 inline bool lock(const handle& h, bool shared, bool wait, status& s) {
   const int operation = (shared ? LOCK_SH : LOCK_EX) | (wait ? 0 : LOCK_NB);
   status own;
-  if (call({"flock", h.get()}, own, [&](std::size_t) { return ::flock(fd(h), operation); }) == 0) return true;
+  if (done({"flock", h.get()}, own, [&] { return ::flock(fd(h), operation) == 0; })) return true;
   const int code = own.code.value();
   if (code == EWOULDBLOCK) return false;
   const bool refused = code == ENOLCK || code == ENOTSUP || code == EOPNOTSUPP || code == ENOSYS || code == EINVAL;
   return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
 }
+
+inline bool lock_directory(const directory& d, bool shared, bool wait, status& s) { return lock(d.h, shared, wait, s); }
 
 inline void unlock(const handle& h) noexcept { ::flock(fd(h), LOCK_UN); }
 
@@ -2591,6 +2706,7 @@ inline std::wstring extended(const path& p) {
 // The prefixed form takes every character literally: no "." and no doubled separator.
 inline std::wstring join(const directory& d, name n) {
   const std::wstring& full = d.full.native();
+  if (full.empty()) return extended(n);
   if (n[0] == L'.' && n[1] == 0) return full;
   return !full.empty() && full.back() == L'\\' ? full + n : full + L'\\' + n;
 }
@@ -2630,19 +2746,13 @@ inline directory open_directory_at(const directory& d, name n, bool follow, stat
   return as_directory(std::move(h), std::move(full), s);
 }
 
-inline handle open_file(const std::wstring& p, unsigned flags, status& s) {
+inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
   unsigned long access = 0x80100000;  // GENERIC_READ | SYNCHRONIZE
   if ((flags & write_only) != 0) access |= 0x40000000;  // GENERIC_WRITE
   const unsigned long disposition = (flags & exclusive) != 0 ? 1 : (flags & create) != 0 ? 4 : open_existing;
   const unsigned long how = 0x80 | backup_semantics | ((flags & no_follow) != 0 ? open_reparse_point : 0);
-  return open_any(p, access, share_all, disposition, how, s);
+  return open_any(join(d, n), access, share_all, disposition, how, s);
 }
-
-inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
-  return open_file(join(d, n), flags, s);
-}
-
-inline handle open_path(const path& p, unsigned flags, status& s) { return open_file(extended(p), flags, s); }
 
 inline bool transient(const std::error_code& code) noexcept {
   return code == std::errc::device_or_resource_busy || code == std::errc::permission_denied;
@@ -2650,9 +2760,9 @@ inline bool transient(const std::error_code& code) noexcept {
 
 inline bool get_info(const handle& h, info& out, status& s) {
   file_information f = {};
-  if (call({"GetFileInformationByHandle", h.get()}, s, [&](std::size_t) {
-        return ::GetFileInformationByHandle(native(h), reinterpret_cast<::_BY_HANDLE_FILE_INFORMATION*>(&f)) ? 0 : -1;
-      }) == -1) {
+  if (!done({"GetFileInformationByHandle", h.get()}, s, [&] {
+        return ::GetFileInformationByHandle(native(h), reinterpret_cast<::_BY_HANDLE_FILE_INFORMATION*>(&f)) != 0;
+      })) {
     return false;
   }
   out = {};
@@ -2671,11 +2781,6 @@ inline bool get_info(const handle& h, info& out, status& s) {
 inline bool get_info_at(const directory& d, name n, bool follow, info& out, status& s) {
   const handle h = open_any(join(d, n), 0x80, share_all, open_existing,
                             backup_semantics | (follow ? 0 : open_reparse_point), s);
-  return h && get_info(h, out, s);
-}
-
-inline bool get_info_path(const path& p, info& out, status& s) {
-  const handle h = open_any(extended(p), 0x80, share_all, open_existing, backup_semantics, s);
   return h && get_info(h, out, s);
 }
 
@@ -2713,17 +2818,16 @@ inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t 
 }
 
 inline bool resize(const handle& h, std::uint64_t size, status& s) {
-  return call({"SetEndOfFile", h.get()}, s, [&](std::size_t) {
+  return done({"SetEndOfFile", h.get()}, s, [&] {
     long high = static_cast<long>(size >> 32);
     ::SetLastError(0);
     const unsigned long low = ::SetFilePointer(native(h), static_cast<long>(size & 0xFFFFFFFF), &high, 0);
-    if (low == 0xFFFFFFFF && ::GetLastError() != 0) return -1;
-    return ::SetEndOfFile(native(h)) ? 0 : -1;
-  }) == 0;
+    return (low != 0xFFFFFFFF || ::GetLastError() == 0) && ::SetEndOfFile(native(h)) != 0;
+  });
 }
 
 inline bool sync_file(const handle& h, bool, status& s) {
-  return call({"FlushFileBuffers", h.get()}, s, [&](std::size_t) { return ::FlushFileBuffers(native(h)) ? 0 : -1; }) == 0;
+  return done({"FlushFileBuffers", h.get()}, s, [&] { return ::FlushFileBuffers(native(h)) != 0; });
 }
 
 // NTFS journals directory entries itself and offers no documented way to wait for them: unproven, and the README says so.
@@ -2731,7 +2835,8 @@ inline bool sync_directory(const directory&, status&) { return true; }
 inline void start_writeback(const handle&) noexcept {}
 inline bool report_close_errors(const handle&, status&) { return true; }
 inline bool set_mode(const handle&, unsigned, status&) { return true; }
-inline void copy_owner_and_mode(const handle&, const info&, status&) {}
+inline bool copy_owner(const handle&, const info&, const info&, write_report&) { return true; }
+inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
 
 // Replaces even a target that others hold open (Windows 10 on NTFS); elsewhere the older way, tried for each call.
 inline bool rename_posix_semantics(const handle& h, const std::wstring& to) {
@@ -2776,19 +2881,17 @@ inline bool move_file(const std::wstring& from, const std::wstring& to, bool rep
 
 inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
   if (how == rename_mode::exchange) return s.fail("rename", std::make_error_code(std::errc::function_not_supported));
-  return call({"rename", d.h.get(), from, to}, s, [&](std::size_t) {
-    return move_file(join(d, from), join(to_dir, to), how == rename_mode::replace) ? 0 : -1;
-  }) == 0;
+  return done({"rename", d.h.get(), from, to}, s,
+              [&] { return move_file(join(d, from), join(to_dir, to), how == rename_mode::replace); });
 }
 
 inline bool link_at(const directory& d, name from, name to, status& s) {
-  return call({"CreateHardLink", d.h.get(), from, to}, s, [&](std::size_t) {
-    return ::CreateHardLinkW(join(d, to).c_str(), join(d, from).c_str(), nullptr) ? 0 : -1;
-  }) == 0;
+  return done({"CreateHardLink", d.h.get(), from, to}, s,
+              [&] { return ::CreateHardLinkW(join(d, to).c_str(), join(d, from).c_str(), nullptr) != 0; });
 }
 
 inline bool unlink_at(const directory& d, name n, status& s) {
-  return call({"DeleteFile", d.h.get(), n}, s, [&](std::size_t) { return ::DeleteFileW(join(d, n).c_str()) ? 0 : -1; }) == 0;
+  return done({"DeleteFile", d.h.get(), n}, s, [&] { return ::DeleteFileW(join(d, n).c_str()) != 0; });
 }
 
 inline bool read_link_at(const directory& d, name n, path& target, status& s) {
@@ -2797,19 +2900,12 @@ inline bool read_link_at(const directory& d, name n, path& target, status& s) {
   return !ec || s.fail("readlink", ec);
 }
 
-inline bool make_directory(const path& p, status& s) {
-  const std::wstring full = extended(p);
-  return call({"CreateDirectory", -1, full.c_str()}, s,
-              [&](std::size_t) { return ::CreateDirectoryW(full.c_str(), nullptr) ? 0 : -1; }) == 0;
+inline bool make_directory_at(const directory& d, name n, status& s) {
+  return done({"CreateDirectory", d.h.get(), n}, s, [&] { return ::CreateDirectoryW(join(d, n).c_str(), nullptr) != 0; });
 }
 
-inline bool remove_directory(const path& p) noexcept { return ::RemoveDirectoryW(p.c_str()) != 0; }
-
-inline bool make_directory_at(const directory& d, name n, status& s) { return make_directory(path(join(d, n)), s); }
-
 inline bool remove_directory_at(const directory& d, name n, status& s) {
-  return call({"RemoveDirectory", d.h.get(), n}, s,
-              [&](std::size_t) { return ::RemoveDirectoryW(join(d, n).c_str()) ? 0 : -1; }) == 0;
+  return done({"RemoveDirectory", d.h.get(), n}, s, [&] { return ::RemoveDirectoryW(join(d, n).c_str()) != 0; });
 }
 
 // Windows locks are mandatory for the bytes they cover, so they cover one that no file has.
@@ -2817,18 +2913,21 @@ constexpr unsigned long lock_offset_high = 0x7FFFFFFF;
 
 inline bool lock(const handle& h, bool shared, bool wait, status& s) {
   status own;
-  if (call({"LockFileEx", h.get()}, own, [&](std::size_t) {
+  if (done({"LockFileEx", h.get()}, own, [&] {
         overlapped at;
         at.offset_high = lock_offset_high;
         const unsigned long flags = (shared ? 0u : 2u) | (wait ? 0u : 1u);
-        return ::LockFileEx(native(h), flags, 0, 1, 0, at.native()) ? 0 : -1;
-      }) == 0) {
+        return ::LockFileEx(native(h), flags, 0, 1, 0, at.native()) != 0;
+      })) {
     return true;
   }
   if (last_error() == 33 || last_error() == 997) return false;  // LOCK_VIOLATION, IO_PENDING
   const bool refused = own.code == std::errc::not_supported;
   return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
 }
+
+// A directory cannot be locked here, and handles do not run out.
+inline bool lock_directory(const directory&, bool, bool, status&) { return true; }
 
 inline void unlock(const handle& h) noexcept {
   overlapped at;
@@ -2953,6 +3052,22 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
 
 // ---- built on the above, the same everywhere
 
+inline bool get_info_path(const path& p, info& out, status& s) {
+  return get_info_at(directory(), p.c_str(), true, out, s);  // follows symbolic links
+}
+
+// Owner, attributes, mode, in this order: a new owner clears the set-id bits, and where there is an access list the group
+// bits of the mode are its mask; without the list they would let the whole group in. `now`: `h` as it was made.
+inline bool copy_metadata(const handle& h, const info& now, const directory& d, name like, const info& from,
+                          write_report& lost, status& s) {
+  const bool owner_kept = copy_owner(h, now, from, lost);
+  const bool list_kept = copy_attributes(h, d, like, owner_kept, lost);
+  if (!owner_kept && (from.mode & ~0777u) != 0) {
+    lost.not_kept.push_back({{}, "set-id bits", std::make_error_code(std::errc::operation_not_permitted)});
+  }
+  return set_mode(h, from.mode & (owner_kept ? 07777u : 0777u) & (list_kept ? 07777u : 07707u), s);
+}
+
 inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std::size_t& written, status& s) {
   written = 0;
   while (written < bytes.size()) {
@@ -2997,15 +3112,35 @@ inline clock::time_point from_now(std::chrono::milliseconds wait) {
   return clock::now() + (wait < century ? wait : std::chrono::milliseconds(century));
 }
 
+// Pauses that double from 1 to 32 ms; some jitter keeps those who wait for the same thing from coming back together.
+class pauses {
+ public:
+  explicit pauses(clock::time_point until) : until_(until) {}
+  bool pause() {  // false: the time is up
+    const auto now = clock::now();
+    if (now >= until_) return false;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until_ - now) + std::chrono::milliseconds{1};
+    const auto wanted = next_ + std::chrono::milliseconds(os::random_bits() % 4);
+    os::sleep_for(wanted < left ? wanted : left);
+    if (next_ < std::chrono::milliseconds{32}) next_ *= 2;
+    return true;
+  }
+
+ private:
+  clock::time_point until_;
+  std::chrono::milliseconds next_{1};
+};
+
 // Tries again while somebody else (a virus scanner, a reader) holds the file on Windows; elsewhere once.
 template <class F>
 bool patiently(std::chrono::milliseconds budget, status& s, F&& attempt) {
-  const auto until = from_now(budget);
-  for (std::chrono::milliseconds pause{1};; pause = pause < std::chrono::milliseconds{32} ? pause * 2 : pause) {
+  pauses until(from_now(budget));
+  for (status first;;) {
     status own;
     if (attempt(own)) return true;
-    if (!os::transient(own.code) || clock::now() >= until) return s.fail(own.step, own.code, own.note);
-    os::sleep_for(pause + std::chrono::milliseconds(os::random_bits() % 4));
+    if (!os::transient(own.code)) return s.fail(own);
+    if (!first.failed()) first = own;  // what stands in the way; later ones may only say that the file is going away
+    if (!until.pause()) return s.fail(first);
   }
 }
 
@@ -3021,7 +3156,8 @@ struct made_directories {
   made_directories(made_directories&& other) noexcept : paths(std::exchange(other.paths, {})) {}
   made_directories& operator=(made_directories&&) = delete;
   ~made_directories() {
-    for (std::size_t i = paths.size(); i-- > 0;) os::remove_directory(paths[i]);
+    status ignored;
+    for (std::size_t i = paths.size(); i-- > 0;) os::remove_directory_at(os::directory(), paths[i].c_str(), ignored);
   }
   void keep() noexcept { paths.clear(); }
 };
@@ -3050,7 +3186,7 @@ inline bool split_name(const path& file, path& parent, path::string_type& name, 
 
 // With `durable` the entry of the new directory is synced in its parent.
 inline bool make_one_directory(const path& p, bool durable, made_directories& made, status& s) {
-  if (!os::make_directory(p, s)) return false;
+  if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
   made.paths.push_back(p);
   if (!durable) return true;
   const os::directory above = os::open_directory(p.parent_path(), s);
@@ -3063,13 +3199,13 @@ inline bool make_parents(const path& dir, bool durable, made_directories& made, 
   for (path p = dir; !p.empty(); p = p.parent_path()) {
     status own;
     if (make_one_directory(p, durable, made, own) || own.code == std::errc::file_exists) break;
-    if (own.code != std::errc::no_such_file_or_directory || p == p.parent_path()) return s.fail(own.step, own.code);
+    if (!own.missing() || p == p.parent_path()) return s.fail(own);
     missing.push_back(p);
   }
   for (; !missing.empty(); missing.pop_back()) {
     status own;
     if (make_one_directory(missing.back(), durable, made, own) || own.code == std::errc::file_exists) continue;
-    return s.fail(own.step, own.code);
+    return s.fail(own);
   }
   return true;
 }
@@ -3078,12 +3214,9 @@ inline os::directory open_parent(const path& parent, bool create, bool durable, 
   status own;
   os::directory d = os::open_directory(parent, own);
   if (d.h) return d;
-  const bool missing = own.code == std::errc::no_such_file_or_directory;
-  if (!create || !missing) {
-    s.fail(own.step, own.code);
-    return d;
-  }
-  return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
+  if (create && own.missing()) return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
+  s.fail(own);
+  return d;
 }
 
 // The directories that a batch has open already, by the path they were asked for with.
@@ -3114,9 +3247,8 @@ inline bool locate(path file, const write_options& options, target& t, status& s
     if (!t.dir) return false;
     status own;
     if (!os::get_info_at(*t.dir, t.name.c_str(), false, t.existing, own)) {
-      if (own.code != std::errc::no_such_file_or_directory) return s.fail(own.step, own.code);
       t.existing = {};
-      return true;
+      return own.missing() || s.fail(own);
     }
     if (t.existing.type != os::kind::symlink || options.symlinks == symlink_policy::replace) return true;
     if (options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
@@ -3131,6 +3263,16 @@ inline write_options where_it_is() {
   write_options options;
   options.create_parents = false;
   return options;
+}
+
+// Another name in the directory of `t`.
+inline target beside(const target& t, const path::string_type& name, const os::info& existing = {}) {
+  target other;
+  other.dir = t.dir;
+  other.folder = t.folder;
+  other.name = name;
+  other.existing = existing;
+  return other;
 }
 
 // ---- temporary files
@@ -3183,20 +3325,27 @@ inline bool is_temporary_name(os::name n) {
 struct replacement {
   target t;
   write_options options;
-  os::handle file;
-  path::string_type name;  // empty: nothing to clean up
+  const target* like = nullptr;  // whose owner, mode and attributes the new version gets, if not those of `t`
+  os::handle file;               // closed after sealing where a batch ran out of descriptors
+  path::string_type name;        // empty: nothing to clean up
+  os::info made;                 // the temporary file as it was made
   std::uint64_t written = 0;
 
-  replacement(target&& where, const write_options& how) : t(std::move(where)), options(how) {}
+  replacement(target&& where, const write_options& how, const target* as = nullptr)
+      : t(std::move(where)), options(how), like(as) {}
   replacement(replacement&& other) noexcept
       : t(std::move(other.t)),
         options(other.options),
+        like(other.like),
         file(std::move(other.file)),
         name(std::exchange(other.name, {})),
+        made(other.made),
         written(other.written) {}
   replacement& operator=(replacement&&) = delete;
   ~replacement() { discard(); }
 
+  const target& model() const noexcept { return like != nullptr ? *like : t; }
+  path shown() const { return t.folder / t.name; }
   void discard() noexcept {
     if (name.empty()) return;
     status ignored;
@@ -3208,23 +3357,19 @@ struct replacement {
 
 // Creates the temporary file and takes the lock on it that proves, to a sweeper, that its writer lives.
 inline bool create_temporary(replacement& r, status& s) {
-  const bool private_until_mode_is_set = r.t.existing.type == os::kind::regular || r.options.permissions.has_value();
+  const bool private_until_mode_is_set = r.model().existing.type == os::kind::regular || r.options.permissions.has_value();
   for (int attempt = 0; attempt < 100; ++attempt) {
     const path::string_type name = temporary_name();
     status own;
     r.file = os::open_at(*r.t.dir, name.c_str(), os::write_only | os::create | os::exclusive | os::no_follow,
                          private_until_mode_is_set ? 0600 : 0666, own);
-    if (!r.file) {
-      if (own.code == std::errc::file_exists) continue;
-      return s.fail(own.step, own.code);
-    }
+    if (!r.file && own.code == std::errc::file_exists) continue;
+    if (!r.file) return s.fail(own);
     r.name = name;
-    status cannot_lock;
-    const bool locked = os::lock(r.file, false, false, cannot_lock);
-    if (cannot_lock.failed()) return true;  // then no sweeper can lock it either, and leaves it alone
-    os::info now;
-    if (!os::get_info(r.file, now, s)) return false;
-    if (locked && now.links > 0) return true;
+    status cannot_lock;  // then no sweeper can lock it either, and leaves it alone
+    const bool locked = os::lock(r.file, false, false, cannot_lock) || cannot_lock.failed();
+    if (!os::get_info(r.file, r.made, s)) return false;
+    if (locked && r.made.links > 0) return true;
     r.discard();  // a sweeper came between creation and lock
   }
   return s.fail("open", std::make_error_code(std::errc::file_exists), "no free temporary name in 100 attempts");
@@ -3245,9 +3390,15 @@ inline bool write(replacement& r, std::string_view bytes, status& s) {
   return ok;
 }
 
-// Owner, mode, size check, sync: after this the temporary file is the new version in all but its name.
+// Metadata, size check, sync: after this the temporary file is the new version in all but its name.
 inline bool seal(replacement& r, status& s) {
-  if (r.t.existing.type == os::kind::regular) os::copy_owner_and_mode(r.file, r.t.existing, s);
+  const target& like = r.model();
+  if (like.existing.type == os::kind::regular) {
+    write_report unwanted, &report = r.options.report != nullptr ? *r.options.report : unwanted;
+    const std::size_t before = report.not_kept.size();
+    os::copy_metadata(r.file, r.made, *like.dir, like.name.c_str(), like.existing, report, s);
+    for (std::size_t i = before; i < report.not_kept.size(); ++i) report.not_kept[i].file = r.shown();
+  }
   if (r.options.permissions && !s.failed()) os::set_mode(r.file, static_cast<unsigned>(*r.options.permissions) & 07777u, s);
   os::info now;
   if (s.failed() || !os::get_info(r.file, now, s)) return false;
@@ -3256,15 +3407,17 @@ inline bool seal(replacement& r, status& s) {
   return os::sync_file(r.file, false, s);  // a new file's mode and owner belong to the version, too
 }
 
+// This kernel or this file system has no such rename or link. Never remembered: the next file may be on another.
+inline bool no_such_call(const std::error_code& code) {
+  return code == std::errc::invalid_argument || code == std::errc::function_not_supported ||
+         code == std::errc::not_supported || code == std::errc::operation_not_supported;
+}
+
 inline bool rename_without_clobber(const os::directory& d, os::name from, os::name to, status& s) {
   status own;
   if (os::rename_at(d, from, d, to, os::rename_mode::keep, own)) return true;
-  // This kernel or this file system has no such rename (never remembered: the next file may be on another). A hard link
-  // does not clobber either.
-  const bool no_such_call = own.code == std::errc::invalid_argument || own.code == std::errc::function_not_supported ||
-                            own.code == std::errc::not_supported || own.code == std::errc::operation_not_supported;
-  if (!no_such_call) return s.fail(own.step, own.code);
-  if (!os::link_at(d, from, to, s)) return false;
+  if (!no_such_call(own.code)) return s.fail(own);
+  if (!os::link_at(d, from, to, s)) return false;  // does not clobber either
   status ignored;
   os::unlink_at(d, from, ignored);
   return true;
@@ -3294,10 +3447,7 @@ inline bool copy_file(const os::directory& d, const path::string_type& from, con
                       const replacement& like, status& s) {
   const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, 0, s);
   if (!source) return false;
-  target beside;
-  beside.dir = like.t.dir;
-  beside.existing = like.t.existing;
-  replacement copy(std::move(beside), like.options);
+  replacement copy(beside(like.t, to), like.options, &like.t);
   if (!create_temporary(copy, s)) return false;
   std::string buffer(65536, '\0');
   for (;;) {
@@ -3323,29 +3473,37 @@ inline bool keep_generations(const replacement& r, status& s) {
       kept.same_file(current)) {
     return true;
   }
-  const path::string_type beside = temporary_name();
+  const path::string_type spare = temporary_name();
   own = {};
-  if (!os::link_at(d, r.t.name.c_str(), beside.c_str(), own)) {
-    if (own.code == std::errc::no_such_file_or_directory) return true;
+  if (!os::link_at(d, r.t.name.c_str(), spare.c_str(), own)) {
+    if (own.missing()) return true;
     // Two names in one directory are on one device, unless one of them is a mount point.
     if (own.code == std::errc::cross_device_link) {
       return s.fail("link", std::make_error_code(std::errc::device_or_resource_busy), mount_point_note);
     }
     if (same_bytes(d, r.t.name, newest)) return true;
-    if (!copy_file(d, r.t.name, beside, r, s)) return false;  // no links here
+    if (!copy_file(d, r.t.name, spare, r, s)) return false;  // no links here
   }
-  for (unsigned n = r.options.generations; n > 0; --n) {
-    const auto newer = n > 1 ? generation_name(r.t.name, n - 1) : beside, older = generation_name(r.t.name, n);
-    own = {};
-    if (os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, own)) continue;
-    const bool gone = own.code == std::errc::no_such_file_or_directory;
-    if (gone && n > 1) continue;
-    status ignored;
-    os::unlink_at(d, beside.c_str(), ignored);
-    if (!gone) return s.fail(own.step, own.code);
-    own = {};  // a sweeper was quicker
-    return os::link_at(d, r.t.name.c_str(), newest.c_str(), own) || s.fail(own.step, own.code);
+  own = {};
+  bool moved = true;
+  for (unsigned n = r.options.generations; n > 0 && moved; --n) {
+    const auto newer = n > 1 ? generation_name(r.t.name, n - 1) : spare, older = generation_name(r.t.name, n);
+    status here;
+    moved = os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, here) || (n > 1 && here.missing());
+    if (!moved) own = here;
   }
+  status ignored;  // also after success: renaming one name of a file to another of its names leaves both
+  os::unlink_at(d, spare.c_str(), ignored);
+  if (moved) return true;
+  if (!own.missing()) return s.fail(own);
+  return os::link_at(d, r.t.name.c_str(), newest.c_str(), s);  // a sweeper was quicker
+}
+
+// The new version is in its place.
+inline bool published(replacement& r) {
+  r.name.clear();
+  r.file.close();
+  r.t.made.keep();
   return true;
 }
 
@@ -3353,17 +3511,56 @@ inline bool keep_generations(const replacement& r, status& s) {
 inline bool publish(replacement& r, status& s) {
   const os::directory& d = *r.t.dir;
   if (r.options.generations > 0 && r.t.existing.type == os::kind::regular && !keep_generations(r, s)) return false;
-  const bool renamed = patiently(r.options.retry_for, s, [&](status& own) {
+  return patiently(r.options.retry_for, s, [&](status& own) {
     if (!r.options.overwrite) return rename_without_clobber(d, r.name.c_str(), r.t.name.c_str(), own);
     if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::replace, own)) return true;
     if (own.code == std::errc::device_or_resource_busy) own.note = mount_point_note;
     return false;
-  });
-  if (!renamed) return false;
-  r.name.clear();
-  r.file.close();
-  r.t.made.keep();
-  return true;
+  }) && published(r);
+}
+
+// Puts what an exchange displaced back in its place. Who replaces the file meanwhile wins: then his version is what the
+// next exchange displaces, and goes back in turn.
+inline bool put_back(replacement& r, status& s) {
+  const os::directory& d = *r.t.dir;
+  for (os::info in_place = r.made, going_back, out;; in_place = going_back) {
+    status unseen;
+    os::get_info_at(d, r.name.c_str(), false, going_back, unseen);
+    if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, s) && !unseen.failed() &&
+        os::get_info_at(d, r.name.c_str(), false, out, unseen)) {
+      if (out.same_file(in_place)) return true;
+      continue;
+    }
+    s.fail(unseen);
+    s.note = "the other version is in " + to_utf8(r.name);
+    r.name.clear();  // it may not be ours to remove
+    return false;
+  }
+}
+
+// Publishes only over the file that the caller knows: `as_expected(name, status)` looks at it. Where the system can
+// exchange two names, that is what was displaced, so that no other writer falls in between; elsewhere it is the file as
+// it is just before the rename. `conflict`, with `s` clear: it is another one, and stays.
+template <class F>
+bool publish_over(replacement& r, bool& conflict, F&& as_expected, status& s) {
+  const os::directory& d = *r.t.dir;
+  status own;
+  if (!os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
+    conflict = own.missing();
+    if (conflict) return false;
+    if (own.code == std::errc::device_or_resource_busy) own.note = mount_point_note;
+    if (!no_such_call(own.code)) return s.fail(own);
+    conflict = !as_expected(r.t.name, s);
+    return !s.failed() && !conflict && publish(r, s);
+  }
+  if (!as_expected(r.name, s)) {
+    status astray;
+    conflict = put_back(r, astray) && !s.failed();
+    if (astray.failed()) s = astray;
+    return false;
+  }
+  r.discard();  // the old version
+  return published(r);
 }
 
 inline bool sync_after_rename(const replacement& r, status& s) {
@@ -3372,8 +3569,9 @@ inline bool sync_after_rename(const replacement& r, status& s) {
 }
 
 // The whole protocol for a target that has been located; also what confined_dir uses.
-inline bool replace_target(target&& t, std::string_view content, const write_options& options, status& s) {
-  replacement r(std::move(t), options);
+inline bool replace_target(target&& t, std::string_view content, const write_options& options, status& s,
+                           const target* like = nullptr) {
+  replacement r(std::move(t), options, like);
   return begin(r, s) && write(r, content, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
 }
 
@@ -3399,10 +3597,16 @@ inline bool read_file(const path& file, std::string& out, status& s) {
   if (!check_path(file, s)) return false;
   os::handle h;
   const bool opened = patiently(std::chrono::milliseconds{500}, s, [&](status& own) {
-    h = os::open_path(file, os::read_only, own);
+    h = os::open_at(os::directory(), file.c_str(), os::read_only, 0, own);
     return static_cast<bool>(h);
   });
   return opened && read_regular(h, out, s);
+}
+
+inline std::string text_of(const path& file, status& s) {
+  std::string text;
+  read_file(file, text, s);
+  return text;
 }
 
 struct staged_batch {
@@ -3411,37 +3615,64 @@ struct staged_batch {
   open_directories directories;
   std::vector<replacement> files;
   std::size_t committed = 0;
-  path failed;  // what the last commit() failed at
+  path failed;    // what the last commit() failed at
+  status doomed;  // a staged file that could not be synced: commit() will say so
 };
 
-inline bool stage(staged_batch& batch, const path& file, std::string_view content, status& s) {
+// Frees the descriptors of what is staged. The lock on an open temporary file is what tells a sweeper that its writer
+// lives; for those that are closed, a shared lock on their directory does.
+inline bool settle(staged_batch& batch, status& s) {
+  for (const auto& entry : batch.directories) {
+    status cannot_lock;  // then no sweeper can either
+    os::lock_directory(*entry.second, true, true, cannot_lock);
+  }
+  for (replacement& r : batch.files) {
+    if (r.file && !seal(r, s)) {
+      batch.doomed = s;
+      batch.failed = r.shown();
+      return false;
+    }
+    r.file.close();
+  }
+  return true;
+}
+
+inline bool stage_once(staged_batch& batch, const path& file, std::string_view content, status& s) {
   target t;
   const bool located = locate(file, batch.options, t, s, &batch.directories);
   for (path& p : t.made.paths) batch.made.paths.push_back(std::move(p));  // the open handles are the batch's, too
   t.made.keep();
   if (!located) return false;
   replacement r(std::move(t), batch.options);
-  if (!begin(r, s) || !write(r, content, s)) {
-    if (s.code == std::errc::too_many_files_open) s.note = "a batch holds one descriptor for each staged file";
-    return false;
-  }
+  if (!begin(r, s) || !write(r, content, s)) return false;
   os::start_writeback(r.file);
   batch.files.push_back(std::move(r));
   return true;
+}
+
+inline bool stage(staged_batch& batch, const path& file, std::string_view content, status& s) {
+  status own;
+  if (stage_once(batch, file, content, own)) return true;
+  const bool exhausted =
+      own.code == std::errc::too_many_files_open || own.code == std::errc::too_many_files_open_in_system;
+  if (!exhausted || batch.files.empty() || !batch.files.back().file) return s.fail(own);
+  return settle(batch, s) && stage_once(batch, file, content, s);
 }
 
 inline bool commit(staged_batch& batch, status& s) {
   batch.committed = 0;
   std::vector<replacement> files = std::exchange(batch.files, {});
   const open_directories directories = std::exchange(batch.directories, {});
+  s = std::exchange(batch.doomed, {});
+  if (s.failed()) return false;
   for (replacement& r : files) {
-    if (seal(r, s)) continue;
-    batch.failed = r.t.folder / r.t.name;
+    if (!r.file || seal(r, s)) continue;
+    batch.failed = r.shown();
     return false;
   }
   for (replacement& r : files) {
     if (!publish(r, s)) {
-      batch.failed = r.t.folder / r.t.name;
+      batch.failed = r.shown();
       break;
     }
     ++batch.committed;
@@ -3472,7 +3703,8 @@ inline std::size_t sweep(const path& directory, status& s) {
   if (directory.empty()) s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
   const os::directory d = s.failed() ? os::directory() : os::open_directory(directory, s);
   std::vector<path::string_type> names;  // removing while listing may skip entries
-  if (!d.h || !os::list(d, [&](os::name n, os::kind) {
+  status held;  // by a batch that has closed its temporary files
+  if (!d.h || !os::lock_directory(d, false, false, held) || !os::list(d, [&](os::name n, os::kind) {
         if (is_temporary_name(n)) names.emplace_back(n);
         return true;
       }, s)) {
@@ -3487,28 +3719,15 @@ inline std::size_t sweep(const path& directory, status& s) {
 
 MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, const write_options& options,
                                          std::error_code& ec) {
-  detail::status s;
-  detail::replace_file(file, content, options, s);
-  ec = s.code;
-}
-
-MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, std::error_code& ec) {
-  atomic_write_text(file, content, write_options{}, ec);
+  detail::report_to(ec, detail::replace_file, file, content, options);
 }
 
 MEMORIA_FS_INLINE std::string read_text(const path& file, std::error_code& ec) {
-  detail::status s;
-  std::string content;
-  detail::read_file(file, content, s);
-  ec = s.code;
-  return content;
+  return detail::report_to(ec, detail::text_of, file);
 }
 
 MEMORIA_FS_INLINE std::size_t remove_stale_temporaries(const path& directory, std::error_code& ec) {
-  detail::status s;
-  const std::size_t removed = detail::sweep(directory, s);
-  ec = s.code;
-  return removed;
+  return detail::report_to(ec, detail::sweep, directory);
 }
 
 MEMORIA_FS_INLINE atomic_file::atomic_file() noexcept = default;
@@ -3528,45 +3747,37 @@ inline std::unique_ptr<replacement> open_replacement(const path& file, const wri
 }
 
 // Each step abandons the replacement when it fails: a file of which a part is missing must never be committed.
-inline void write_step(std::unique_ptr<replacement>& work, std::string_view bytes, status& s) {
-  if (!work) {
-    s.fail("write", std::make_error_code(std::errc::bad_file_descriptor), "not open");
-  } else if (!write(*work, bytes, s)) {
-    work.reset();
-  }
+inline bool write_step(std::unique_ptr<replacement>& work, std::string_view bytes, status& s) {
+  if (!work) return s.fail("write", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  if (write(*work, bytes, s)) return true;
+  work.reset();
+  return false;
 }
 
-inline void commit_step(std::unique_ptr<replacement>& work, status& s) {
-  if (!work) {
-    s.fail("commit", std::make_error_code(std::errc::bad_file_descriptor), "not open");
-    return;
-  }
-  if (seal(*work, s) && publish(*work, s)) sync_after_rename(*work, s);
+inline bool commit_step(std::unique_ptr<replacement>& work, status& s) {
+  if (!work) return s.fail("commit", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  const bool done = seal(*work, s) && publish(*work, s) && sync_after_rename(*work, s);
   work.reset();
+  return done;
 }
+
+inline bool stage_step(std::unique_ptr<staged_batch>& work, const path& file, std::string_view content, status& s) {
+  if (!work) work = std::make_unique<staged_batch>();
+  return stage(*work, file, content, s);
+}
+
+inline bool commit_batch(std::unique_ptr<staged_batch>& work, status& s) { return !work || commit(*work, s); }
 
 }  // namespace detail
 
-MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options, std::error_code& ec) {
-  detail::status s;
-  work_ = detail::open_replacement(file, options, s);
-  ec = s.code;
-}
-
-MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, std::error_code& ec)
-    : atomic_file(file, write_options{}, ec) {}
+MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options, std::error_code& ec)
+    : work_(detail::report_to(ec, detail::open_replacement, file, options)) {}
 
 MEMORIA_FS_INLINE void atomic_file::write(std::string_view bytes, std::error_code& ec) {
-  detail::status s;
-  detail::write_step(work_, bytes, s);
-  ec = s.code;
+  detail::report_to(ec, detail::write_step, work_, bytes);
 }
 
-MEMORIA_FS_INLINE void atomic_file::commit(std::error_code& ec) {
-  detail::status s;
-  detail::commit_step(work_, s);
-  ec = s.code;
-}
+MEMORIA_FS_INLINE void atomic_file::commit(std::error_code& ec) { detail::report_to(ec, detail::commit_step, work_); }
 
 MEMORIA_FS_INLINE write_batch::write_batch(const write_options& options)
     : work_(std::make_unique<detail::staged_batch>()) {
@@ -3577,74 +3788,47 @@ MEMORIA_FS_INLINE write_batch& write_batch::operator=(write_batch&&) noexcept = 
 MEMORIA_FS_INLINE write_batch::~write_batch() = default;
 
 MEMORIA_FS_INLINE void write_batch::add(const path& file, std::string_view content, std::error_code& ec) {
-  if (!work_) work_ = std::make_unique<detail::staged_batch>();
-  detail::status s;
-  detail::stage(*work_, file, content, s);
-  ec = s.code;
+  detail::report_to(ec, detail::stage_step, work_, file, content);
 }
 
-MEMORIA_FS_INLINE void write_batch::commit(std::error_code& ec) {
-  detail::status s;
-  if (work_) detail::commit(*work_, s);
-  ec = s.code;
-}
+MEMORIA_FS_INLINE void write_batch::commit(std::error_code& ec) { detail::report_to(ec, detail::commit_batch, work_); }
 
 MEMORIA_FS_INLINE std::size_t write_batch::size() const noexcept { return work_ ? work_->files.size() : 0; }
 MEMORIA_FS_INLINE std::size_t write_batch::committed() const noexcept { return work_ ? work_->committed : 0; }
 
 #if MEMORIA_FS_EXCEPTIONS
 MEMORIA_FS_INLINE void atomic_write_text(const path& file, std::string_view content, const write_options& options) {
-  detail::status s;
-  detail::replace_file(file, content, options, s);
-  detail::throw_if_failed("atomic_write_text", file, s);
+  detail::or_throw("atomic_write_text", file, detail::replace_file, file, content, options);
 }
 
 MEMORIA_FS_INLINE std::string read_text(const path& file) {
-  detail::status s;
-  std::string content;
-  detail::read_file(file, content, s);
-  detail::throw_if_failed("read_text", file, s);
-  return content;
+  return detail::or_throw("read_text", file, detail::text_of, file);
 }
 
 MEMORIA_FS_INLINE std::size_t remove_stale_temporaries(const path& directory) {
-  detail::status s;
-  const std::size_t removed = detail::sweep(directory, s);
-  detail::throw_if_failed("remove_stale_temporaries", directory, s);
-  return removed;
+  return detail::or_throw("remove_stale_temporaries", directory, detail::sweep, directory);
 }
 
-MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options) {
-  detail::status s;
-  work_ = detail::open_replacement(file, options, s);
-  detail::throw_if_failed("atomic_file", file, s);
-}
+MEMORIA_FS_INLINE atomic_file::atomic_file(const path& file, const write_options& options)
+    : work_(detail::or_throw("atomic_file", file, detail::open_replacement, file, options)) {}
 
 MEMORIA_FS_INLINE void atomic_file::write(std::string_view bytes) {
-  const path shown = work_ ? work_->t.folder / work_->t.name : path();
-  detail::status s;
-  detail::write_step(work_, bytes, s);
-  detail::throw_if_failed("atomic_file::write", shown, s);
+  const path shown = work_ ? work_->shown() : path();
+  detail::or_throw("atomic_file::write", shown, detail::write_step, work_, bytes);
 }
 
 MEMORIA_FS_INLINE void atomic_file::commit() {
-  const path shown = work_ ? work_->t.folder / work_->t.name : path();
-  detail::status s;
-  detail::commit_step(work_, s);
-  detail::throw_if_failed("atomic_file::commit", shown, s);
+  const path shown = work_ ? work_->shown() : path();
+  detail::or_throw("atomic_file::commit", shown, detail::commit_step, work_);
 }
 
 MEMORIA_FS_INLINE void write_batch::add(const path& file, std::string_view content) {
-  if (!work_) work_ = std::make_unique<detail::staged_batch>();
-  detail::status s;
-  detail::stage(*work_, file, content, s);
-  detail::throw_if_failed("write_batch::add", file, s);
+  detail::or_throw("write_batch::add", file, detail::stage_step, work_, file, content);
 }
 
 MEMORIA_FS_INLINE void write_batch::commit() {
   detail::status s;
-  if (work_) detail::commit(*work_, s);
-  if (work_) detail::throw_if_failed("write_batch::commit", work_->failed, s);
+  if (!detail::commit_batch(work_, s)) throw error("write_batch::commit", work_->failed, s);
 }
 #endif
 
@@ -3662,14 +3846,10 @@ inline deadline deadline_in(const std::optional<std::chrono::milliseconds>& time
 inline bool wait_for_lock(const os::handle& h, lock_mode mode, const deadline& until, status& s) {
   const bool shared = mode == lock_mode::shared;
   if (!until) return os::lock(h, shared, true, s);
-  for (std::chrono::milliseconds pause{1};; pause = pause < std::chrono::milliseconds{32} ? pause * 2 : pause) {
+  for (pauses waits(*until);;) {
     if (os::lock(h, shared, false, s)) return true;
     if (s.failed()) return false;
-    const auto now = clock::now();
-    if (now >= *until) return s.fail("flock", make_error_code(errc::lock_timeout));
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*until - now) + std::chrono::milliseconds{1};
-    const auto wait = pause + std::chrono::milliseconds(os::random_bits() % 4);
-    os::sleep_for(wait < left ? wait : left);
+    if (!waits.pause()) return s.fail("flock", make_error_code(errc::lock_timeout));
   }
 }
 
@@ -3682,22 +3862,22 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
   const bool not_writable =
       own.code == std::errc::permission_denied || own.code == std::errc::read_only_file_system;
   if (not_writable) return os::open_at(d, name, os::read_only | os::no_follow, 0, s);
-  if (own.code != std::errc::no_such_file_or_directory || !create) {
-    s.fail(own.step, own.code);
+  if (!own.missing() || !create) {
+    s.fail(own);
     return h;
   }
   own = {};
   h = os::open_at(d, name, os::read_write | os::no_follow | os::create | os::exclusive, 0666, own);
-  if (h) {
-    os::info as_guarded = guarded;
-    as_guarded.mode &= 0666u;
+  if (h && guarded.type == os::kind::regular) {
+    os::info made;
+    write_report unwanted;
     status best_effort;
-    if (guarded.type == os::kind::regular) os::copy_owner_and_mode(h, as_guarded, best_effort);
-  } else if (own.code == std::errc::file_exists) {  // somebody was quicker
-    h = os::open_at(d, name, os::read_write | os::no_follow, 0, s);
-  } else {
-    s.fail(own.step, own.code);
+    if (os::get_info(h, made, best_effort)) os::copy_owner(h, made, guarded, unwanted);
+    os::set_mode(h, guarded.mode & 0666u, best_effort);
   }
+  if (h) return h;
+  if (own.code == std::errc::file_exists) return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
+  s.fail(own);
   return h;
 }
 
@@ -3715,8 +3895,8 @@ inline os::handle lock_named(const os::directory& d, os::name name, const lock_o
     if (!wait_for_lock(h, options.mode, until, s)) return {};
     status gone;
     if (os::get_info_at(d, name, false, named, gone) && named.same_file(opened)) return h;
-    if (gone.failed() && gone.code != std::errc::no_such_file_or_directory) {
-      s.fail(gone.step, gone.code);
+    if (gone.failed() && !gone.missing()) {
+      s.fail(gone);
       return {};
     }
   }
@@ -3743,14 +3923,8 @@ inline path lock_path_of(const path& file, status& s) {
 
 }  // namespace detail
 
-MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options, std::error_code& ec) {
-  detail::status s;
-  handle_ = detail::lock_file(lock_file, options, s);
-  ec = s.code;
-}
-
-MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, std::error_code& ec)
-    : file_lock(lock_file, lock_options{}, ec) {}
+MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options, std::error_code& ec)
+    : handle_(detail::report_to(ec, detail::lock_file, lock_file, options)) {}
 
 MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
   if (this != &other) {
@@ -3768,25 +3942,14 @@ MEMORIA_FS_INLINE void file_lock::unlock() noexcept {
 }
 
 MEMORIA_FS_INLINE path lock_path(const path& file, std::error_code& ec) {
-  detail::status s;
-  path result = detail::lock_path_of(file, s);
-  ec = s.code;
-  return result;
+  return detail::report_to(ec, detail::lock_path_of, file);
 }
 
 #if MEMORIA_FS_EXCEPTIONS
-MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options) {
-  detail::status s;
-  handle_ = detail::lock_file(lock_file, options, s);
-  detail::throw_if_failed("file_lock", lock_file, s);
-}
+MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options)
+    : handle_(detail::or_throw("file_lock", lock_file, detail::lock_file, lock_file, options)) {}
 
-MEMORIA_FS_INLINE path lock_path(const path& file) {
-  detail::status s;
-  path result = detail::lock_path_of(file, s);
-  detail::throw_if_failed("lock_path", file, s);
-  return result;
-}
+MEMORIA_FS_INLINE path lock_path(const path& file) { return detail::or_throw("lock_path", file, detail::lock_path_of, file); }
 #endif
 
 // ---- [append] definitions -------------------------------------------------------------------------------------------
@@ -3823,14 +3986,14 @@ inline os::handle open_log(const os::directory& d, os::name name, bool readable,
   for (int attempt = 0; attempt < 100; ++attempt) {
     status own;
     os::handle h = os::open_at(d, name, flags, 0, own);
-    created = !h && own.code == std::errc::no_such_file_or_directory;
+    created = !h && own.missing();
     if (created) {
       own = {};
       h = os::open_at(d, name, flags | os::create | os::exclusive, 0666, own);
     }
     if (h) return h;
     if (!created || own.code != std::errc::file_exists) {
-      s.fail(own.step, own.code);
+      s.fail(own);
       return h;
     }
   }
@@ -3914,7 +4077,7 @@ inline bool append_file(const path& file, std::string_view content, const append
     os::info named;
     status own;
     if (os::get_info_path(file, named, own)) return named.same_file(log);
-    return own.code != std::errc::no_such_file_or_directory && failure.fail(own.step, own.code);
+    return !own.missing() && failure.fail(own);
   };
   const auto sync_name = [&](status& own) {
     target t;
@@ -3924,10 +4087,10 @@ inline bool append_file(const path& file, std::string_view content, const append
     moved = false;
     status own;
     const unsigned access = options.whole_lines ? os::read_write : os::write_only;
-    const os::handle h = os::open_path(file, access | os::append, own);
+    const os::handle h = os::open_at(os::directory(), file.c_str(), access | os::append, 0, own);
     if (h) {
       if (append_locked(h, content, options, until, moved, still_named, sync_name, s)) return unlock_and_sync(h, options, s);
-    } else if (own.code == std::errc::no_such_file_or_directory) {
+    } else if (own.missing()) {
       if (append_to_new(file, content, options, until, moved, still_named, s)) return true;
     } else {
       os::info there;  // a FIFO without a reader answers "no such device"
@@ -3943,20 +4106,12 @@ inline bool append_file(const path& file, std::string_view content, const append
 
 MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, const append_options& options,
                                           std::error_code& ec) {
-  detail::status s;
-  detail::append_file(file, content, options, s);
-  ec = s.code;
-}
-
-MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, std::error_code& ec) {
-  locked_append_text(file, content, append_options{}, ec);
+  detail::report_to(ec, detail::append_file, file, content, options);
 }
 
 #if MEMORIA_FS_EXCEPTIONS
 MEMORIA_FS_INLINE void locked_append_text(const path& file, std::string_view content, const append_options& options) {
-  detail::status s;
-  detail::append_file(file, content, options, s);
-  detail::throw_if_failed("locked_append_text", file, s);
+  detail::or_throw("locked_append_text", file, detail::append_file, file, content, options);
 }
 #endif
 
@@ -7125,7 +7280,7 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
   });
   out = {};
   bad = {};
-  if (!opened) return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code);
+  if (!opened) return own.missing() || s.fail(own);
   if (!os::get_info(h, out.file, s)) return false;
   if (out.file.type != os::kind::regular) return s.fail("", os::wrong_kind(out.file.type));
   if (!os::read_all(h, out.file.size, out.text, s)) return false;
@@ -7163,27 +7318,25 @@ inline path::string_type backup_name(const target& t, const path::string_type& s
   return sibling_name({}, t.name, suffix, room);
 }
 
-// Moves the file to a backup name that nobody has. False with a clear status: it is gone already.
-inline bool move_aside(const target& t, path::string_type& backup, status& s) {
+// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists.
+template <class F>
+bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
   const path::string_type stamp = widen(".bak-") + backup_stamp();
   for (unsigned n = 0; n < 10000; ++n) {
     backup = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
     status own;
-    if (rename_without_clobber(*t.dir, t.name.c_str(), backup.c_str(), own)) return true;
-    if (own.code == std::errc::file_exists) continue;
-    return own.code != std::errc::no_such_file_or_directory && s.fail(own.step, own.code);
+    if (attempt(backup, own)) return true;
+    if (own.code != std::errc::file_exists) return s.fail(own);
   }
   return s.fail("rename", std::make_error_code(std::errc::file_exists), "no free backup name");
 }
 
-// Is what was moved the file whose bytes were judged? Same file, same bytes.
-inline bool moved_what_was_read(const target& t, const path::string_type& backup, const loaded& judged) {
-  status ignored;
-  const os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_only | os::no_follow, 0, ignored);
+// Is it the file whose bytes were judged? Same file, same bytes.
+inline bool holds_what_was_read(const target& t, const path::string_type& name, const loaded& judged, status& s) {
+  const os::handle h = os::open_at(*t.dir, name.c_str(), os::read_only | os::no_follow, 0, s);
   os::info i;
   std::string bytes;
-  return h && os::get_info(h, i, ignored) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, ignored) &&
-         bytes == judged.text;
+  return h && os::get_info(h, i, s) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, s) && bytes == judged.text;
 }
 
 // Keeps the newest `keep` backups; their names sort by age, but for the -N of one second.
@@ -7223,57 +7376,48 @@ inline bool find_generation(const target& t, const recovery_options& options, lo
   return true;
 }
 
-// Writes bytes to a new file beside the target, or over it.
-inline bool write_beside(const target& t, const path::string_type& name, const loaded& what, bool overwrite, status& s) {
-  target to;
-  to.dir = t.dir;
-  to.folder = t.folder;
-  to.name = name;
-  write_options options;
-  options.overwrite = overwrite;
-  options.permissions = static_cast<std::filesystem::perms>(what.file.mode);
-  return replace_target(std::move(to), what.text, options, s);
-}
-
-// A durable copy of the bytes that were judged, under a backup name that nobody has.
+// Where a generation takes the corrupt file's place, a durable copy of the bytes that were judged is made first.
 inline bool copy_aside(const target& t, const loaded& judged, path::string_type& backup, status& s) {
-  const path::string_type stamp = widen(".bak-") + backup_stamp();
-  for (unsigned n = 0; n < 10000; ++n) {
-    backup = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
-    status own;
-    if (write_beside(t, backup, judged, false, own)) return true;
-    if (own.code != std::errc::file_exists) return s.fail(own.step, own.code, own.note);
-  }
-  return s.fail("rename", std::make_error_code(std::errc::file_exists), "no free backup name");
+  const target like = beside(t, t.name, judged.file);
+  write_options options;
+  options.overwrite = false;
+  return under_free_name(t, backup, [&](const path::string_type& name, status& own) {
+    return replace_target(beside(t, name), judged.text, options, own, &like);
+  }, s);
 }
 
 // The good generation becomes the current version again, in one step: at no moment is there no state, which the next
 // reader would take for a new beginning. `moved`: somebody has replaced the corrupt file meanwhile; his is to be read.
-inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous, path::string_type& backup,
-                               bool& moved, status& s) {
+inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous, const target& generation,
+                               path::string_type& backup, bool& moved, status& s) {
   if (!copy_aside(t, judged, backup, s)) return false;
-  os::info now;
-  status gone;
-  const bool there = os::get_info_at(*t.dir, t.name.c_str(), false, now, gone);
-  moved = !there || !now.same_file(judged.file) || now.modified != judged.file.modified || now.size != judged.file.size;
-  if (moved) {
-    os::unlink_at(*t.dir, backup.c_str(), gone);
-    return false;
+  const auto as_judged = [&](const path::string_type& name, status& own) {
+    return holds_what_was_read(t, name, judged, own);
+  };
+  replacement r(beside(t, t.name), write_options(), &generation);
+  if (begin(r, s) && write(r, previous.text, s) && seal(r, s) && publish_over(r, moved, as_judged, s)) {
+    return sync_after_rename(r, s);
   }
-  return write_beside(t, t.name, previous, true, s);
+  status ignored;
+  if (moved) os::unlink_at(*t.dir, backup.c_str(), ignored);  // of bytes that are nowhere any more, by somebody's will
+  return false;
 }
 
 // No generation: the file itself goes. Its bytes may never have been synced by who wrote them. `moved`: as above.
 inline bool set_aside(const target& t, const loaded& judged, path::string_type& backup, bool& moved, status& s) {
   moved = true;
-  if (!move_aside(t, backup, s)) return false;
-  if (!moved_what_was_read(t, backup, judged)) {  // a writer without our lock was quicker: put his file back
+  status own;
+  if (!under_free_name(t, backup, [&](const path::string_type& name, status& refused) {
+        return rename_without_clobber(*t.dir, t.name.c_str(), name.c_str(), refused);
+      }, own)) {
+    return !own.missing() && s.fail(own);  // missing: somebody has removed it
+  }
+  if (!holds_what_was_read(t, backup, judged, own = {})) {  // a writer without our lock was quicker: put his file back
     status taken;  // then his is a backup now, and there is a newer one to read
     rename_without_clobber(*t.dir, backup.c_str(), t.name.c_str(), taken);
     return false;
   }
   moved = false;
-  status own;
   os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_write | os::no_follow, 0, own);
   if (!h) h = os::open_at(*t.dir, backup.c_str(), os::read_only | os::no_follow, 0, own = {});
   return (h && os::sync_file(h, false, own) && os::sync_directory(*t.dir, own)) || not_durable(s, own);
@@ -7287,6 +7431,13 @@ inline void deliver(const recovery_report& report, const recovery_reporter& repo
   }
 }
 
+inline recovery_report::damage damage_of(const loaded& judged, const json_problem& problem) {
+  using damage = recovery_report::damage;
+  if (judged.text.empty()) return damage::empty;
+  if (judged.text.back() == '\0') return damage::zeros;
+  return problem.offset > judged.text.find_last_not_of(" \t\r\n") ? damage::truncated : damage::syntax;
+}
+
 // With the lock held: reads; if the bytes are not JSON, sets the file aside and comes back with a good generation or with
 // `existed` false. `bad` says what was found.
 inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, corruption& bad, status& s) {
@@ -7297,14 +7448,15 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     path::string_type backup, generation;
     bool moved = false;
     if (!find_generation(t, options, previous, generation, s)) return false;
-    const bool done = previous.existed ? restore_generation(t, out, previous, backup, moved, s)
+    const target good = beside(t, generation, previous.file);
+    const bool done = previous.existed ? restore_generation(t, out, previous, good, backup, moved, s)
                                        : set_aside(t, out, backup, moved, s);
     if (!done && (s.failed() || !moved)) return false;
     if (!done) continue;
-    bad.backup = t.folder / backup;
     recovery_report report;
     report.file = t.folder / t.name;
-    report.backup = bad.backup;
+    report.found = damage_of(out, bad.problem);
+    report.backup = bad.backup = t.folder / backup;
     report.problem = bad.problem;
     if (previous.existed) {
       report.used = recovery_report::source::generation;
@@ -7313,7 +7465,8 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     out = std::move(previous);
     prune_backups(t, options.max_backups);
     deliver(report, options.reporter);
-    return true;
+    if (options.on_corruption == corruption_policy::use_default) return true;
+    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
   }
 }
 
@@ -7321,19 +7474,13 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
 inline bool load_state(const path& file, const recovery_options& options, loaded& out, corruption& bad, status& s) {
   target t;
   status own;
-  if (!locate(file, where_it_is(), t, own)) {
-    return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code, own.note);
-  }
+  if (!locate(file, where_it_is(), t, own)) return own.missing() || s.fail(own);
   if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
   if (!bad.found) return true;
   state_lock lock;
   target locked;
-  if (!lock_state(file, where_it_is(), deadline_in(options.timeout), locked, lock, s)) return false;
-  if (!load_or_quarantine(locked, options, out, bad, s)) return false;
-  if (bad.found && options.on_corruption == corruption_policy::raise) {
-    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
-  }
-  return true;
+  return lock_state(file, where_it_is(), deadline_in(options.timeout), locked, lock, s) &&
+         load_or_quarantine(locked, options, out, bad, s);
 }
 
 inline bool load_strictly(const path& file, loaded& out, corruption& bad, status& s) {
@@ -7382,9 +7529,6 @@ inline bool update_state(const path& file, json& value, json_change change, cons
   loaded current;
   if (!lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
   if (!load_or_quarantine(t, options.recovery, current, bad, s)) return false;
-  if (bad.found && options.recovery.on_corruption == corruption_policy::raise) {
-    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
-  }
   t.existing = current.file;
   if (current.existed) value = std::move(current.value);
   if (!change.call(change.object, value)) return true;
@@ -7392,38 +7536,65 @@ inline bool update_state(const path& file, json& value, json_change change, cons
   return to_text(value, options, text, s) && replace_target(std::move(t), text, options, s);
 }
 
-#if MEMORIA_FS_EXCEPTIONS
-inline void throw_if_failed(const char* operation, const path& file, const status& s, const corruption& bad, json fallback) {
-  if (s.failed() && bad.found) {
-    throw state_corruption_error(operation, file, s, bad.backup, std::move(fallback), bad.problem);
-  }
-  throw_if_failed(operation, file, s);
+// The two forms of a function that may find the file corrupt: as report_to and or_throw, but `work` has a `corruption&`
+// before its status, and the fallback belongs to the error.
+template <class F>
+auto report_state_to(std::error_code& ec, F&& work) {
+  corruption bad;
+  return report_to(ec, [&](status& s) { return work(bad, s); });
 }
-
-MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options) {
+#if MEMORIA_FS_EXCEPTIONS
+template <class F>
+auto or_throw_state(const char* operation, const path& file, const json& fallback, F&& work) {
   status s;
   corruption bad;
-  json value = fallback;
-  update_state(file, value, change, options, bad, s);
-  throw_if_failed("update_json", file, s, bad, std::move(fallback));
-  return value;
+  auto result = work(bad, s);
+  if (s.failed() && bad.found) throw state_corruption_error(operation, file, s, bad.backup, fallback, bad.problem);
+  throw_if_failed(operation, file, s);
+  return result;
 }
 #endif
 
+// These give the value of the public function, or an empty one after a failure.
+inline json_snapshot snapshot_of(const path& file, const json& fallback, const recovery_options& options, corruption& bad,
+                                 status& s) {
+  loaded found;
+  if (!load_state(file, options, found, bad, s)) return {};
+  return {found.existed ? std::move(found.value) : fallback, found.existed, std::move(found.text)};
+}
+
+inline json strict_value(const path& file, corruption& bad, status& s) {
+  loaded found;
+  return load_strictly(file, found, bad, s) ? std::move(found.value) : json();
+}
+
+inline json updated(const path& file, const json& fallback, json_change change, const update_options& options,
+                    corruption& bad, status& s) {
+  json value = fallback;
+  return update_state(file, value, change, options, bad, s) ? std::move(value) : json();
+}
+
 MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options,
                                     std::error_code& ec) {
-  status s;
-  corruption bad;
-  update_state(file, fallback, change, options, bad, s);
-  ec = s.code;
-  return s.failed() ? json() : std::move(fallback);
+  return report_state_to(ec, [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
 }
+
+#if MEMORIA_FS_EXCEPTIONS
+MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options) {
+  return or_throw_state("update_json", file, fallback,
+                        [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
+}
+#endif
 
 }  // namespace detail
 
 MEMORIA_FS_INLINE std::string recovery_report::message() const {
-  std::string text = "State file corruption at " + detail::to_utf8(file) + ": " + problem.message() + ". Moved to " +
-                     detail::to_utf8(backup) + "; using ";
+  const char* what = found == damage::empty       ? "the file is empty"
+                     : found == damage::zeros     ? "it ends in NUL bytes, as after a power cut"
+                     : found == damage::truncated ? "it ends too early"
+                                                  : "it is not JSON";
+  std::string text = "State file corruption at " + detail::to_utf8(file) + ": " + what + " (" + problem.message() +
+                     "). Moved to " + detail::to_utf8(backup) + "; using ";
   return text + (used == source::fallback ? "default." : detail::to_utf8(generation) + ".");
 }
 
@@ -7433,107 +7604,65 @@ MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* ope
     : error(operation, file, why),
       facts_(std::make_shared<const facts>(facts{backup, std::move(default_value), std::move(problem)})) {}
 
-MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options,
-                                               std::error_code& ec) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_state(file, options, found, bad, s);
-  ec = s.code;
-  return s.failed() ? json() : found.existed ? std::move(found.value) : std::move(fallback);
+MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
+                                                   std::error_code& ec) {
+  return detail::report_state_to(ec, [&](detail::corruption& bad, detail::status& s) {
+    return detail::snapshot_of(file, fallback, options, bad, s);
+  });
 }
 
-MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, std::error_code& ec) {
-  return load_json_with_recovery(file, std::move(fallback), recovery_options{}, ec);
+MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options,
+                                               std::error_code& ec) {
+  return load_json_snapshot(file, std::move(fallback), options, ec).value;
 }
 
 MEMORIA_FS_INLINE json load_json(const path& file, std::error_code& ec) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_strictly(file, found, bad, s);
-  ec = s.code;
-  return s.failed() ? json() : std::move(found.value);
+  return detail::report_state_to(ec, [&](detail::corruption& bad, detail::status& s) {
+    return detail::strict_value(file, bad, s);
+  });
 }
 
 MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec) {
-  detail::status s;
-  detail::save_state(file, value, options, s);
-  ec = s.code;
-}
-
-MEMORIA_FS_INLINE void save_json(const path& file, const json& value, std::error_code& ec) {
-  save_json(file, value, save_options{}, ec);
-}
-
-MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
-                                                   std::error_code& ec) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_state(file, options, found, bad, s);
-  ec = s.code;
-  if (s.failed()) return {};
-  return {found.existed ? std::move(found.value) : std::move(fallback), found.existed, std::move(found.text)};
-}
-
-MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, std::error_code& ec) {
-  return load_json_snapshot(file, std::move(fallback), recovery_options{}, ec);
+  detail::report_to(ec, detail::save_state, file, value, options);
 }
 
 MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
                                               const save_options& options, std::error_code& ec) {
-  detail::status s;
-  const bool saved = detail::save_unchanged(file, snapshot, value, options, s);
-  ec = s.code;
-  return saved;
-}
-
-MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
-                                              std::error_code& ec) {
-  return save_json_if_unchanged(file, snapshot, value, save_options{}, ec);
+  return detail::report_to(ec, detail::save_unchanged, file, snapshot, value, options);
 }
 
 #if MEMORIA_FS_EXCEPTIONS
+namespace detail {
+
+inline json_snapshot snapshot_or_throw(const char* operation, const path& file, const json& fallback,
+                                       const recovery_options& options) {
+  return or_throw_state(operation, file, fallback,
+                        [&](corruption& bad, status& s) { return snapshot_of(file, fallback, options, bad, s); });
+}
+
+}  // namespace detail
+
 MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_state(file, options, found, bad, s);
-  if (s.failed()) detail::throw_if_failed("load_json_with_recovery", file, s, bad, std::move(fallback));
-  return found.existed ? std::move(found.value) : std::move(fallback);
+  return detail::snapshot_or_throw("load_json_with_recovery", file, fallback, options).value;
 }
 
 MEMORIA_FS_INLINE json load_json(const path& file) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_strictly(file, found, bad, s);
-  detail::throw_if_failed("load_json", file, s, bad, json());
-  return std::move(found.value);
+  return detail::or_throw_state("load_json", file, json(), [&](detail::corruption& bad, detail::status& s) {
+    return detail::strict_value(file, bad, s);
+  });
 }
 
 MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options) {
-  detail::status s;
-  detail::save_state(file, value, options, s);
-  detail::throw_if_failed("save_json", file, s);
+  detail::or_throw("save_json", file, detail::save_state, file, value, options);
 }
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options) {
-  detail::status s;
-  detail::loaded found;
-  detail::corruption bad;
-  detail::load_state(file, options, found, bad, s);
-  if (s.failed()) detail::throw_if_failed("load_json_snapshot", file, s, bad, std::move(fallback));
-  return {found.existed ? std::move(found.value) : std::move(fallback), found.existed, std::move(found.text)};
+  return detail::snapshot_or_throw("load_json_snapshot", file, fallback, options);
 }
 
 MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
                                               const save_options& options) {
-  detail::status s;
-  const bool saved = detail::save_unchanged(file, snapshot, value, options, s);
-  detail::throw_if_failed("save_json_if_unchanged", file, s);
-  return saved;
+  return detail::or_throw("save_json_if_unchanged", file, detail::save_unchanged, file, snapshot, value, options);
 }
 #endif
 
@@ -8562,30 +8691,20 @@ MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const
 namespace detail {
 
 // Puts `content` in the place of a note that still reads `expected`; `conflict` if it reads otherwise, and nothing is
-// done. Where the system can exchange two names, what was displaced is looked at afterwards, so that no edit falls in
-// between; elsewhere the note is compared just before it is replaced.
+// done.
 inline bool swap_content(const path& file, std::string_view expected, std::string_view content,
                          const write_options& options, bool& conflict, status& s) {
   target t;
   if (!locate(file, options, t, s)) return false;
   replacement r(std::move(t), options);
   if (!begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
-  const os::directory& d = *r.t.dir;
-  const auto reads_otherwise = [&](const path::string_type& name, status& own) {
+  const auto as_expected = [&](const path::string_type& name, status& own) {
     std::string now;
-    const os::handle h = os::open_at(d, name.c_str(), os::read_only | os::no_follow, 0, own);
-    return !h || !read_regular(h, now, own) || now != expected;
+    const os::handle h = os::open_at(*r.t.dir, name.c_str(), os::read_only | os::no_follow, 0, own);
+    return h && read_regular(h, now, own) && now == expected;
   };
-  status own;
-  if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
-    conflict = reads_otherwise(r.name, s);
-    if (conflict) os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, s);
-    r.discard();
-    return !s.failed() && (conflict || sync_after_rename(r, s));
-  }
-  if (own.code == std::errc::no_such_file_or_directory) return s.fail(own.step, own.code);
-  conflict = reads_otherwise(r.t.name, s);
-  return !s.failed() && (conflict || (publish(r, s) && sync_after_rename(r, s)));
+  if (publish_over(r, conflict, as_expected, s)) return sync_after_rename(r, s);
+  return conflict && !s.failed();
 }
 
 // Why a path from the root cannot name a note for rename_article; nullptr if it can.
@@ -8699,10 +8818,8 @@ class article_rename {
     if (!locate(file(from_), where_it_is(), old, s) || !locate(file(to_), options_.write, t, s)) return false;
     write_options how = options_.write;
     how.overwrite = false;
-    replacement r(std::move(t), how);
-    if (!begin(r, s) || !write(r, text, s)) return false;
-    r.t.existing = old.existing;  // whose mode and owner the new note gets
-    return seal(r, s) && (r.t.existing = {}, publish(r, s)) && sync_after_rename(r, s);
+    replacement r(std::move(t), how, &old);
+    return begin(r, s) && write(r, text, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
   }
 
   bool settle(const path& where, std::string_view expected, std::string_view content, status& s) const {
@@ -8889,6 +9006,9 @@ MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::strin
 #include <fstream>
 #include <iterator>
 #include <thread>
+#ifndef _WIN32
+#include <sys/resource.h>
+#endif
 
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
@@ -9269,6 +9389,220 @@ DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept") {
   DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
   DOCTEST_CHECK(st.st_uid == 0);
   DOCTEST_CHECK((st.st_mode & 07777u) == 0755);
+}
+
+#ifdef __linux__
+// An extended attribute; nothing if it is not there.
+inline std::optional<std::string> attribute(const path& file, const char* name) {
+  char value[256];
+  const auto n = ::getxattr(file.c_str(), name, value, sizeof value);
+  return n < 0 ? std::nullopt : std::optional<std::string>(std::string(value, static_cast<std::size_t>(n)));
+}
+inline bool set_attribute(const path& file, const char* name, const std::string& value) {
+  return ::setxattr(file.c_str(), name, value.data(), value.size(), 0) == 0;
+}
+
+// An access list as the kernel keeps it: the owner may read and write, user 65534 and the mask as given, others nothing.
+inline std::string access_list(unsigned user, unsigned group, unsigned mask) {
+  std::string list("\2\0\0\0", 4);
+  const auto entry = [&](unsigned tag, unsigned bits, std::uint32_t who) {
+    for (const std::uint32_t half : {tag, bits}) list += {static_cast<char>(half), '\0'};
+    for (unsigned shift = 0; shift < 32; shift += 8) list += static_cast<char>(static_cast<unsigned char>(who >> shift));
+  };
+  entry(0x01, 6, UINT32_MAX), entry(0x02, user, 65534), entry(0x04, group, UINT32_MAX);
+  entry(0x10, mask, UINT32_MAX), entry(0x20, 0, UINT32_MAX);
+  return list;
+}
+constexpr const char *acl = "system.posix_acl_access", *default_acl = "system.posix_acl_default";
+
+DOCTEST_TEST_CASE("a replaced file keeps its extended attributes and its access list") {
+  const scratch here;
+  const path file = here / "f";
+  put(file, "old");
+  if (!set_attribute(file, "user.origin", "somewhere") || !set_attribute(file, acl, access_list(6, 0, 6))) {
+    DOCTEST_MESSAGE("skipped: no extended attributes or access lists here");
+    return;
+  }
+  DOCTEST_REQUIRE(set_attribute(file, "user.empty", ""));
+  DOCTEST_REQUIRE(set_attribute(file, "user.long", std::string(200, 'x')));
+  write_report report;
+  write_options options;
+  options.report = &report;
+  options.generations = 1;
+  std::error_code ec;
+  for (const char* text : {"new", "newer"}) {
+    atomic_write_text(file, text, options, ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(contents(file) == text);
+    DOCTEST_CHECK(attribute(file, "user.origin") == "somewhere");
+    DOCTEST_CHECK(attribute(file, "user.empty") == "");
+    DOCTEST_CHECK(attribute(file, "user.long") == std::string(200, 'x'));
+    DOCTEST_CHECK(attribute(file, acl) == access_list(6, 0, 6));
+  }
+  DOCTEST_CHECK(report.not_kept.empty());
+  DOCTEST_CHECK(attribute(here / "f.gen-1", "user.origin") == "somewhere");
+}
+
+DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost access list lets nobody in") {
+  const scratch here;
+  const path file = here / "f";
+  put(file, "old");
+  if (!set_attribute(file, "user.origin", "somewhere") || !set_attribute(file, acl, access_list(6, 0, 6))) {
+    DOCTEST_MESSAGE("skipped: no extended attributes or access lists here");
+    return;
+  }
+  write_report report;
+  write_options options;
+  options.report = &report;
+  const auto write_while = [&](detail::os::verdict (*refuse)(const detail::os::event&)) {
+    report = {};
+    detail::os::seam() = refuse;
+    std::error_code ec;
+    atomic_write_text(file, "new", options, ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(!ec);
+  };
+  const auto lost = [&](const char* what, int code) {
+    return std::count_if(report.not_kept.begin(), report.not_kept.end(), [&](const write_report::loss& loss) {
+      return loss.what == what && loss.file == file && loss.why.value() == code;
+    }) == 1;
+  };
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "llistxattr" ? EIO : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.size() == 1);
+  DOCTEST_CHECK(lost("extended attributes", EIO));
+  put(file, "old");
+  DOCTEST_REQUIRE((set_attribute(file, "user.origin", "x") && set_attribute(file, acl, access_list(6, 0, 6))));
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fsetxattr" ? EPERM : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.size() == 2);
+  DOCTEST_CHECK(lost("user.origin", EPERM));
+  DOCTEST_CHECK(lost(acl, EPERM));
+  DOCTEST_CHECK(!attribute(file, acl));
+  struct ::stat st = {};
+  DOCTEST_CHECK(::stat(file.c_str(), &st) == 0);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0600);  // the group's bits were the mask of the list: 0660
+  if (::geteuid() != 0) return;
+  DOCTEST_REQUIRE(::chown(file.c_str(), 65534, 65534) == 0);
+  DOCTEST_REQUIRE(::chmod(file.c_str(), 04755) == 0);
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.size() == 3);
+  for (const char* what : {"owner", "group", "set-id bits"}) DOCTEST_CHECK(lost(what, EPERM));
+}
+
+DOCTEST_TEST_CASE("a file without an access list gets none from its directory when it is replaced") {
+  const scratch here;
+  put(here / "f", "old");
+  ::chmod((here / "f").c_str(), 0640);
+  if (!set_attribute(here.dir, default_acl, access_list(7, 7, 7))) {
+    DOCTEST_MESSAGE("skipped: no access lists here");
+    return;
+  }
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!attribute(here / "f", acl));
+  struct ::stat st = {};
+  DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0640);
+  atomic_write_text(here / "g", "new", ec);
+  DOCTEST_CHECK(attribute(here / "g", acl).has_value());  // a new one has what the directory wants
+}
+
+DOCTEST_TEST_CASE("without attributes a replacement asks two questions more, and sets nothing") {
+  const scratch here;
+  put(here / "f", "old");
+  static std::string asked;
+  asked.clear();
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call).find("xattr") != std::string_view::npos) asked.append(e.call) += ' ';
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK((asked == "llistxattr flistxattr " || attribute(here / "f", "security.selinux")));
+}
+#endif
+
+DOCTEST_TEST_CASE("a batch larger than the number of descriptors, and nobody sweeps it") {
+  const scratch here;
+  ::rlimit before = {};
+  DOCTEST_REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  ::rlimit few = before;
+  few.rlim_cur = 40;
+  for (const durability level : {durability::full, durability::none}) {
+    write_options options;
+    options.durable = level;
+    std::error_code ec;
+    write_batch batch(options);
+    DOCTEST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    for (int i = 0; i < 150 && !ec; ++i) batch.add(here.dir / ("f" + std::to_string(i)), std::to_string(i), ec);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(batch.size() == 150);
+    DOCTEST_CHECK(remove_stale_temporaries(here.dir, ec) == 0);
+    DOCTEST_REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    batch.commit(ec);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(batch.committed() == 150);
+    DOCTEST_CHECK(here.names().size() == 150);
+    for (int i = 0; i < 150; ++i) DOCTEST_CHECK(contents(here.dir / ("f" + std::to_string(i))) == std::to_string(i));
+  }
+}
+
+DOCTEST_TEST_CASE("a staged file that cannot be synced when descriptors run out dooms its batch") {
+  const scratch here;
+  put(here / "f0", "old");
+  std::error_code ec;
+  write_batch batch;
+  batch.add(here / "f0", "new", ec);
+  DOCTEST_REQUIRE(!ec);
+  static bool exhausted;
+  exhausted = false;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    if (call == "open" && !exhausted) return exhausted = true, detail::os::verdict{EMFILE, SIZE_MAX};
+    return detail::os::verdict{call == "fsync" ? EIO : 0, SIZE_MAX};
+  };
+  batch.add(here / "f1", "new", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::io_error);
+  batch.commit(ec);  // a failed sync is final, whatever the next one says
+  DOCTEST_CHECK(ec == std::errc::io_error);
+  DOCTEST_CHECK(batch.committed() == 0);
+  DOCTEST_CHECK(here.names() == list({"f0"}));
+  DOCTEST_CHECK(contents(here / "f0") == "old");
+}
+
+DOCTEST_TEST_CASE("renaming one name of a file to another of its names leaves no litter") {
+  const scratch here;
+  static path file, newest;
+  static bool linked;
+  file = here / "f", newest = here / "f.gen-1", linked = false;
+  put(file, "old");
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) == "rename" && !linked) {  // another writer keeps the same generation
+      linked = true;
+      std::filesystem::create_hard_link(file, newest);
+    }
+    return detail::os::verdict{};
+  };
+  write_options options;
+  options.generations = 1;
+  std::error_code ec;
+  atomic_write_text(file, "new", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(linked);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names() == list({"f", "f.gen-1"}));
+  DOCTEST_CHECK(contents(newest) == "old");
 }
 
 DOCTEST_TEST_CASE("a FIFO or a device is never replaced, read or waited for") {
@@ -11344,14 +11678,25 @@ DOCTEST_TEST_CASE("bytes that are not JSON are set aside under a unique name, re
   }
 }
 
-DOCTEST_TEST_CASE("a NUL-filled file, as a power cut leaves them, is corrupt") {
-  const scratch here;
-  std::vector<recovery_report> reports;
-  put(here / "s.json", std::string(512, '\0'));
-  std::error_code ec;
-  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", nullptr, reporting_to(reports), ec).is_null());
-  DOCTEST_CHECK(!ec);
-  DOCTEST_CHECK(reports.size() == 1);
+DOCTEST_TEST_CASE("the report tells an empty, a NUL-filled and a truncated file from a wrong one") {
+  using damage = recovery_report::damage;
+  const std::pair<std::string, damage> cases[] = {{"", damage::empty},
+                                                  {std::string(512, '\0'), damage::zeros},
+                                                  {"{\"a\": 1" + std::string(9, '\0'), damage::zeros},
+                                                  {"{\"a\": ", damage::truncated},
+                                                  {"[1, 2", damage::truncated},
+                                                  {"{a: 1}", damage::syntax},
+                                                  {"[1] x", damage::syntax}};
+  for (const auto& [text, expected] : cases) {
+    const scratch here;
+    std::vector<recovery_report> reports;
+    put(here / "s.json", text);
+    std::error_code ec;
+    DOCTEST_CHECK(load_json_with_recovery(here / "s.json", nullptr, reporting_to(reports), ec).is_null());
+    DOCTEST_CHECK(!ec);
+    DOCTEST_REQUIRE(reports.size() == 1);
+    DOCTEST_CHECK(reports[0].found == expected);
+  }
 }
 
 DOCTEST_TEST_CASE("the newest good generation is used, and is the current version from then on") {
@@ -11478,6 +11823,77 @@ DOCTEST_TEST_CASE("a file that is replaced between reading and moving is moved b
   DOCTEST_CHECK(reports.empty());
   DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json"}));
   DOCTEST_CHECK(contents(file) == "{\"count\": 5}");
+}
+#endif
+
+#if defined(__linux__)
+DOCTEST_TEST_CASE("a writer without our lock who comes between the last look and the exchange is not undone") {
+  for (const int writers : {1, 2, 3}) {  // the second comes while the first one's file is being put back, and so on
+    const scratch here;
+    static path file, dir;
+    static int renames, coming;
+    static std::string last;
+    file = here / "s.json", dir = here.dir, renames = 0, coming = writers;
+    put(file, "corrupt");
+    put(here / "s.json.gen-1", "{\"count\": 1}");
+    detail::os::seam() = [](const detail::os::event& e) {
+      const std::string_view to(e.second == nullptr ? "" : e.second);
+      if (std::string_view(e.call) == "rename" && to == "s.json" && renames < coming) {
+        last = "{\"count\": " + std::to_string(10 + ++renames) + "}";
+        put(dir / "new", last);
+        std::filesystem::rename(dir / "new", file);
+      }
+      return detail::os::verdict{};
+    };
+    std::vector<recovery_report> reports;
+    std::error_code ec;
+    const json value = load_json_with_recovery(file, counter(0), reporting_to(reports), ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(renames == writers);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(contents(file) == last);
+    DOCTEST_CHECK(value == counter(10 + writers));
+    DOCTEST_CHECK(reports.empty());
+    DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json", "s.json.gen-1"}));
+  }
+}
+
+DOCTEST_TEST_CASE("where nothing can be exchanged a generation is restored all the same") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "{\"count\": 1}");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const bool exchange = std::string_view(e.call) == "rename" && std::string_view(e.second) == "s.json" &&
+                          std::exchange(fault::countdown, -1) == 0;
+    return detail::os::verdict{exchange ? EINVAL : 0, SIZE_MAX};
+  };
+  fault::countdown = 0;
+  std::vector<recovery_report> reports;
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(0), reporting_to(reports), ec) == counter(1));
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(fault::countdown == -1);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(reports.size() == 1);
+  DOCTEST_CHECK(contents(here / "s.json") == "{\"count\": 1}");
+  DOCTEST_CHECK(here.names().size() == 4);  // and the backup, and the lock
+}
+
+DOCTEST_TEST_CASE("a backup keeps the access list of what was set aside") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "{\"count\": 1}");
+  if (!set_attribute(here / "s.json", acl, access_list(6, 0, 6))) {
+    DOCTEST_MESSAGE("skipped: no access lists here");
+    return;
+  }
+  std::vector<recovery_report> reports;
+  std::error_code ec;
+  load_json_with_recovery(here / "s.json", counter(0), reporting_to(reports), ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_REQUIRE(reports.size() == 1);
+  DOCTEST_CHECK(attribute(reports[0].backup, acl) == access_list(6, 0, 6));
+  DOCTEST_CHECK(!attribute(here / "s.json", acl));  // the generation's own metadata comes back with it
 }
 #endif
 

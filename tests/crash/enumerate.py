@@ -21,7 +21,8 @@ The model. Weaker than any file system this library meets; everything may happen
 - Names. Each create, rename, link, unlink, mkdir since the last fsync of the directory is there or not, names
   independent of each other; what was done to one name happens in order (a name has any of the values it had since the
   sync). A rename is two steps: the new name, then the removal of the old one, which never happens without the first
-  (no file is lost by renaming it), but may stay undone alone (both names lead to the file).
+  (no file is lost by renaming it), but may stay undone alone (both names lead to the file). An exchange is two renames
+  that need not both happen: the file that one name led to may be lost.
 - fsync of a directory makes durable what was done to its names before; not the content of files, not the directory's
   own name in its parent.
 - Nothing orders one thing behind another but a sync. sync_file_range orders nothing.
@@ -71,6 +72,9 @@ class Recorder:
                 if step[4] == "dir":
                     self.tree[step[3]] = {}
                 self.next = max(self.next, step[3] + 1)
+            elif step[0] == "exchange":
+                _, d, leaf, to, new = step
+                self.tree[to][new], self.tree[d][leaf] = self.tree[d][leaf], self.tree[to][new]
             elif step[0] in ("rename", "link"):
                 _, d, leaf, to, new = step
                 self.tree[to][new] = self.tree[d].pop(leaf) if step[0] == "rename" else self.tree[d][leaf]
@@ -132,9 +136,12 @@ class Recorder:
             old, new = (self.at("AT_FDCWD", a[0]), self.at("AT_FDCWD", a[1])) if name == "rename" else (
                 self.at(a[0], a[1]), self.at(a[2], a[3]))
             if name == "renameat2" and "EXCHANGE" in a[4]:
-                raise SystemExit("RENAME_EXCHANGE is not in the model")
-            self.do("rename", old[0], old[1], new[0], new[1])
-            self.tree[new[0]][new[1]] = self.tree[old[0]].pop(old[1])
+                self.do("exchange", old[0], old[1], new[0], new[1])
+                here, there = self.tree[old[0]], self.tree[new[0]]
+                here[old[1]], there[new[1]] = there[new[1]], here[old[1]]
+            else:
+                self.do("rename", old[0], old[1], new[0], new[1])
+                self.tree[new[0]][new[1]] = self.tree[old[0]].pop(old[1])
         elif name == "linkat":
             old, new = self.at(a[0], a[1]), self.at(a[2], a[3])
             self.do("link", old[0], old[1], new[0], new[1])
@@ -281,6 +288,13 @@ class Model:
                 if kind == "rename":
                     del names[d][leaf]
                     flat.append(("remove", d, leaf, len(flat) - 1))
+            elif kind == "exchange":
+                _, d, leaf, to, new = step
+                if leaf not in names.get(d, {}) or new not in names.get(to, {}):
+                    raise Impossible
+                names[to][new], names[d][leaf] = names[d][leaf], names[to][new]
+                flat.append(("set", to, new, names[to][new]))
+                flat.append(("set", d, leaf, names[d][leaf]))
             elif kind == "unlink":
                 if names.get(step[1], {}).pop(step[2], None) is None:
                     raise Impossible
@@ -442,7 +456,7 @@ def breaks(steps):
         if a != b and a[0] != "acknowledge":
             yield "%s after %s" % (title(a), title(b)), excuse(a, b, steps), steps[:i] + [b, a] + steps[i + 2:]
     for i, step in enumerate(steps):
-        if step[0] in ("rename", "link"):
+        if step[0] in ("rename", "link", "exchange"):
             for j, other in enumerate(steps[:i - 1]):
                 if "sync" in other[0]:
                     moved = steps[:j] + [step] + steps[j:i] + steps[i + 1:]
@@ -459,10 +473,10 @@ def excuse(a, b, steps):
     sync, other = syncs[0], b if syncs[0] is a else a
     if other[0] in ("write", "size", "mode"):
         same = sync[1] == other[1] or sync[0] == "syncdir"
-    elif other[0] in ("rename", "link") and sync[0] != "syncdir":
+    elif other[0] in ("rename", "link", "exchange") and sync[0] != "syncdir":
         made = {(s[1], s[2]): s[3] for s in steps if s[0] == "make"}
         same = made.get((other[1], other[2])) == sync[1]
-    elif other[0] in ("make", "unlink", "rename", "link"):
+    elif other[0] in ("make", "unlink", "rename", "link", "exchange"):
         same = sync[1] in (other[1], other[3] if len(other) == 5 else None)
     else:
         same = True
@@ -478,7 +492,7 @@ def title(step):
             return TEMPORARIES.setdefault(n, "TEMP-%d" % (len(TEMPORARIES) + 1))
         return str(n)
 
-    if step[0] in ("rename", "link"):
+    if step[0] in ("rename", "link", "exchange"):
         return "%s %s to %s" % (step[0], name(step[2]), name(step[4]))
     if step[0] in ("make", "unlink"):
         return "%s %s" % (step[0], name(step[2]))

@@ -28,7 +28,7 @@ KINDS = {
     "btrfs": ("btrfs", 128, ["-f"], "commit=600", ""),
 }
 SCENARIOS = ("replace", "replace_new_parents", "generations", "append", "append_new", "update", "batch", "load_generation")
-CHANGING = ("write", "fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "mkdir", "fchmod", "ftruncate")
+CHANGING = ("write", "fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat", "fchmod", "ftruncate")
 
 
 def sh(*command):
