@@ -85,19 +85,10 @@
 // the server's rename, locks exclude as far as server and mount options let them (never with local_lock), and a reader
 // on another machine may see the old version until it opens the file anew.
 
-#ifdef MEMORIA_FS_VERSION
-#if MEMORIA_FS_VERSION != 100
+#if defined(MEMORIA_FS_VERSION) && MEMORIA_FS_VERSION != 100
 #error "memoria_fs.hpp: two versions of this header in one translation unit"
 #endif
-#endif
-
-#ifndef MEMORIA_FS_HPP
-#define MEMORIA_FS_HPP
-
-#define MEMORIA_FS_MAJOR 0
-#define MEMORIA_FS_MINOR 1
-#define MEMORIA_FS_PATCH 0
-#define MEMORIA_FS_VERSION 100  // major * 10000 + minor * 100 + patch
+#define MEMORIA_FS_VERSION 100  // 0.1.0: major * 10000 + minor * 100 + patch
 
 // ---- Configuration: define before the include, the same in every unit of a program ----------------------------------
 //
@@ -107,7 +98,13 @@
 //                        doctest first
 // MEMORIA_FS_PORTABLE    no vector instructions, plain C++ only: what other processors run, to be tried on this one
 //
-// None changes the layout of a class: units built with and without exceptions, with and without tests get inline
+// For large projects, whose units shall pay for the interface only:
+//
+// MEMORIA_FS_DECLARATIONS_ONLY   stop after the interface
+// MEMORIA_FS_IMPLEMENTATION      in one unit, before its include: the definitions for all the others. It wins over
+//                                MEMORIA_FS_DECLARATIONS_ONLY, which may thus be set for the whole project
+//
+// None changes the layout of a class. Other versions, units without exceptions, with tests or portable get inline
 // namespaces of their own and can be linked into one program.
 
 #ifndef MEMORIA_FS_NAMESPACE
@@ -117,21 +114,31 @@
 
 #if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define MEMORIA_FS_EXCEPTIONS 1
+#define MEMORIA_FS_ABI_EXCEPTIONS
 #else
 #define MEMORIA_FS_EXCEPTIONS 0
+#define MEMORIA_FS_ABI_EXCEPTIONS _noexcept
 #endif
-
-#if defined(MEMORIA_FS_TESTS) && MEMORIA_FS_EXCEPTIONS
-#define MEMORIA_FS_ABI v0_tests
-#elif defined(MEMORIA_FS_TESTS)
-#define MEMORIA_FS_ABI v0_tests_noexcept
-#elif MEMORIA_FS_EXCEPTIONS
-#define MEMORIA_FS_ABI v0
+#ifdef MEMORIA_FS_TESTS
+#define MEMORIA_FS_ABI_TESTS _tests
 #else
-#define MEMORIA_FS_ABI v0_noexcept
+#define MEMORIA_FS_ABI_TESTS
 #endif
+#ifdef MEMORIA_FS_PORTABLE
+#define MEMORIA_FS_ABI_PORTABLE _portable
+#else
+#define MEMORIA_FS_ABI_PORTABLE
+#endif
+#define MEMORIA_FS_JOIN_(a, b, c, d) v##a##b##c##d
+#define MEMORIA_FS_JOIN(a, b, c, d) MEMORIA_FS_JOIN_(a, b, c, d)
+#define MEMORIA_FS_ABI \
+  MEMORIA_FS_JOIN(MEMORIA_FS_VERSION, MEMORIA_FS_ABI_EXCEPTIONS, MEMORIA_FS_ABI_TESTS, MEMORIA_FS_ABI_PORTABLE)
 
+#ifdef MEMORIA_FS_IMPLEMENTATION
+#define MEMORIA_FS_INLINE
+#else
 #define MEMORIA_FS_INLINE inline
+#endif
 
 // <windows.h> and many a C header define these as function-like macros; the header must not notice.
 #pragma push_macro("min")
@@ -139,16 +146,14 @@
 #undef min
 #undef max
 
-#if !defined(__GNUC__) && !defined(__clang__)
-#include <atomic>  // 1,400 lines; the others have a builtin, see detail::fetch_subtract
-#endif
-#include <charconv>
+#ifndef MEMORIA_FS_HPP
+#define MEMORIA_FS_HPP
+
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <memory>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -193,6 +198,28 @@ struct status;
 struct replacement;
 struct staged_batch;
 struct confined_root;
+
+// Owns an object that only the definitions know. <memory> and its unique_ptr would make up half of what including the
+// interface costs; std::shared_ptr is there because <filesystem>'s own exception holds one.
+template <class T>
+class owner {
+ public:
+  owner(T* object = nullptr) noexcept : object_(object) {}
+  owner(owner&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  owner& operator=(owner&& other) noexcept {
+    delete std::exchange(object_, std::exchange(other.object_, nullptr));
+    return *this;
+  }
+  ~owner() { delete object_; }
+
+  T* get() const noexcept { return object_; }
+  T& operator*() const noexcept { return *object_; }
+  T* operator->() const noexcept { return object_; }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+
+ private:
+  T* object_;
+};
 }  // namespace detail
 
 // Thrown by every throwing form for a failed file operation. Existing handlers for std::filesystem::filesystem_error
@@ -254,7 +281,7 @@ struct write_options {
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
   // and capabilities go where the owner could not be kept), extended attributes and access list; a new one gets what the
   // umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not kept.
-  std::optional<std::filesystem::perms> permissions;
+  std::filesystem::perms permissions = std::filesystem::perms::unknown;
   write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
   // Windows only: how long to try again when a virus scanner or a reader holds the target open.
   std::chrono::milliseconds retry_for{2000};
@@ -298,7 +325,7 @@ class atomic_file {
   bool is_open() const noexcept;    // true until commit, discard or a failure
 
  private:
-  std::unique_ptr<detail::replacement> work_;
+  detail::owner<detail::replacement> work_;
 };
 
 // Many files replaced for little more than the price of one sync pass: add() stages a file beside its target and starts
@@ -325,7 +352,7 @@ class write_batch {
   std::size_t committed() const noexcept;  // replaced by the last commit()
 
  private:
-  std::unique_ptr<detail::staged_batch> work_;
+  detail::owner<detail::staged_batch> work_;
 };
 
 // Removes from `directory` (not below it) the temporary files whose writer is dead: a living writer holds a lock on its
@@ -347,9 +374,11 @@ std::size_t remove_stale_temporaries(const path& directory);
 
 enum class lock_mode { exclusive, shared };
 
+inline constexpr std::chrono::milliseconds forever = std::chrono::milliseconds::max();
+
 struct lock_options {
   lock_mode mode = lock_mode::exclusive;
-  std::optional<std::chrono::milliseconds> timeout;  // none: wait for ever; zero: try once. Past it: errc::lock_timeout
+  std::chrono::milliseconds timeout = forever;  // zero: try once. Past it: errc::lock_timeout
   bool create = true;  // create the lock file if it is missing; readers that must leave no trace set false
 };
 
@@ -392,7 +421,7 @@ struct append_options {
   // so is a missing one at its end. Needs permission to read the log.
   bool whole_lines = false;
   bool create_parents = true;
-  std::optional<std::chrono::milliseconds> timeout;  // for the lock; none: wait for ever
+  std::chrono::milliseconds timeout = forever;  // for the lock
 };
 
 // Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
@@ -556,7 +585,19 @@ text_position position_of(std::string_view content, std::size_t offset);
 // optional to leave the link alone (anything like std::optional<std::string>). Embed mark, heading, block, display,
 // spacing and every other byte stay. For [[#here]] the new note is put before the "#".
 template <class F>
-std::string replace_wikilinks(std::string_view content, F&& rename, const wikilink_options& options = {});
+std::string replace_wikilinks(std::string_view content, F&& rename, const wikilink_options& options = {}) {
+  std::string out;
+  std::size_t done = 0;
+  for (const wikilink& link : wikilinks(content, options)) {
+    const auto replacement = rename(link);
+    if (!replacement) continue;
+    const std::string_view old = link.note();
+    const auto at = static_cast<std::size_t>(old.data() - content.data());
+    out.append(content.substr(done, at - done)).append(*replacement);
+    done = at + old.size();
+  }
+  return out.append(content.substr(done));
+}
 
 // ---- [confine] ------------------------------------------------------------------------------------------------------
 //
@@ -647,7 +688,7 @@ class confined_dir {
   std::vector<std::string> list(std::error_code& ec) const;
 
  private:
-  std::unique_ptr<detail::confined_root> root_;
+  detail::owner<detail::confined_root> root_;
 };
 
 // ---- [json] ---------------------------------------------------------------------------------------------------------
@@ -870,7 +911,7 @@ class json {
   ~json() {
     if (owns()) detail::destroy(cell_);
   }
-  void swap(json& other) noexcept { std::swap(cell_, other.cell_); }
+  void swap(json& other) noexcept { other.cell_ = std::exchange(cell_, other.cell_); }
   friend void swap(json& a, json& b) noexcept { a.swap(b); }
 
   static json array();
@@ -1169,13 +1210,13 @@ struct recovery_options {
   unsigned generations = 9;   // look for a good previous version in NAME.gen-1 to NAME.gen-N
   unsigned max_backups = 0;   // keep only so many of the newest NAME.bak-*; 0: all
   std::size_t max_depth = 1024;  // deeper is an error (errc::json_limit), not corruption
-  std::optional<std::chrono::milliseconds> timeout;  // for the lock, which is needed only to set a file aside
+  std::chrono::milliseconds timeout = forever;  // for the lock, which is needed only to set a file aside
 };
 
 struct save_options : write_options {
   int indent = 2;
   bool ensure_ascii = true;
-  std::optional<std::chrono::milliseconds> timeout;  // for the lock; none: wait for ever
+  std::chrono::milliseconds timeout = forever;  // for the lock
 };
 
 struct update_options : save_options {
@@ -1459,7 +1500,7 @@ class link_graph {
  private:
   link_graph(const path& directory, const graph_options& options, detail::progress_call progress, std::error_code& ec);
 
-  std::unique_ptr<detail::vault_index> index_;
+  detail::owner<detail::vault_index> index_;
 };
 
 struct rename_options {
@@ -1517,10 +1558,21 @@ rename_report rename_article(const path& directory, std::string_view from, std::
 template <>
 struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 
+#endif  // MEMORIA_FS_HPP: end of the interface
+
+#if !defined(MEMORIA_FS_DEFINED) && (defined(MEMORIA_FS_IMPLEMENTATION) || !defined(MEMORIA_FS_DECLARATIONS_ONLY))
+#define MEMORIA_FS_DEFINED
+
 // ---- detail::os: the only place that knows which system this is -----------------------------------------------------
 //
 // A port is this block and nothing else: the includes, detail::lanes, and the functions of detail::os.
 
+#if !defined(__GNUC__) && !defined(__clang__)
+#include <atomic>  // 1,400 lines; the others have a builtin, see detail::fetch_subtract
+#endif
+#include <charconv>
+#include <cstdio>
+#include <memory>
 #ifndef _WIN32
 #include <dirent.h>
 #include <fcntl.h>
@@ -3357,7 +3409,8 @@ struct replacement {
 
 // Creates the temporary file and takes the lock on it that proves, to a sweeper, that its writer lives.
 inline bool create_temporary(replacement& r, status& s) {
-  const bool private_until_mode_is_set = r.model().existing.type == os::kind::regular || r.options.permissions.has_value();
+  const bool private_until_mode_is_set = r.model().existing.type == os::kind::regular ||
+                                         r.options.permissions != std::filesystem::perms::unknown;
   for (int attempt = 0; attempt < 100; ++attempt) {
     const path::string_type name = temporary_name();
     status own;
@@ -3399,7 +3452,9 @@ inline bool seal(replacement& r, status& s) {
     os::copy_metadata(r.file, r.made, *like.dir, like.name.c_str(), like.existing, report, s);
     for (std::size_t i = before; i < report.not_kept.size(); ++i) report.not_kept[i].file = r.shown();
   }
-  if (r.options.permissions && !s.failed()) os::set_mode(r.file, static_cast<unsigned>(*r.options.permissions) & 07777u, s);
+  if (r.options.permissions != std::filesystem::perms::unknown && !s.failed()) {
+    os::set_mode(r.file, static_cast<unsigned>(r.options.permissions) & 07777u, s);
+  }
   os::info now;
   if (s.failed() || !os::get_info(r.file, now, s)) return false;
   if (now.size != r.written) return s.fail("fstat", make_error_code(errc::size_mismatch));
@@ -3734,39 +3789,40 @@ MEMORIA_FS_INLINE atomic_file::atomic_file() noexcept = default;
 MEMORIA_FS_INLINE atomic_file::atomic_file(atomic_file&&) noexcept = default;
 MEMORIA_FS_INLINE atomic_file& atomic_file::operator=(atomic_file&&) noexcept = default;
 MEMORIA_FS_INLINE atomic_file::~atomic_file() = default;
-MEMORIA_FS_INLINE void atomic_file::discard() noexcept { work_.reset(); }
-MEMORIA_FS_INLINE bool atomic_file::is_open() const noexcept { return work_ != nullptr; }
+MEMORIA_FS_INLINE void atomic_file::discard() noexcept { work_ = nullptr; }
+MEMORIA_FS_INLINE bool atomic_file::is_open() const noexcept { return static_cast<bool>(work_); }
 
 namespace detail {
 
-inline std::unique_ptr<replacement> open_replacement(const path& file, const write_options& options, status& s) {
+inline owner<replacement> open_replacement(const path& file, const write_options& options, status& s) {
   target t;
   if (!locate(file, options, t, s)) return nullptr;
-  auto work = std::make_unique<replacement>(std::move(t), options);
-  return begin(*work, s) ? std::move(work) : nullptr;
+  owner<replacement> work(new replacement(std::move(t), options));
+  if (!begin(*work, s)) work = nullptr;
+  return work;
 }
 
 // Each step abandons the replacement when it fails: a file of which a part is missing must never be committed.
-inline bool write_step(std::unique_ptr<replacement>& work, std::string_view bytes, status& s) {
+inline bool write_step(owner<replacement>& work, std::string_view bytes, status& s) {
   if (!work) return s.fail("write", std::make_error_code(std::errc::bad_file_descriptor), "not open");
   if (write(*work, bytes, s)) return true;
-  work.reset();
+  work = nullptr;
   return false;
 }
 
-inline bool commit_step(std::unique_ptr<replacement>& work, status& s) {
+inline bool commit_step(owner<replacement>& work, status& s) {
   if (!work) return s.fail("commit", std::make_error_code(std::errc::bad_file_descriptor), "not open");
   const bool done = seal(*work, s) && publish(*work, s) && sync_after_rename(*work, s);
-  work.reset();
+  work = nullptr;
   return done;
 }
 
-inline bool stage_step(std::unique_ptr<staged_batch>& work, const path& file, std::string_view content, status& s) {
-  if (!work) work = std::make_unique<staged_batch>();
+inline bool stage_step(owner<staged_batch>& work, const path& file, std::string_view content, status& s) {
+  if (!work) work = new staged_batch;
   return stage(*work, file, content, s);
 }
 
-inline bool commit_batch(std::unique_ptr<staged_batch>& work, status& s) { return !work || commit(*work, s); }
+inline bool commit_batch(owner<staged_batch>& work, status& s) { return !work || commit(*work, s); }
 
 }  // namespace detail
 
@@ -3780,7 +3836,7 @@ MEMORIA_FS_INLINE void atomic_file::write(std::string_view bytes, std::error_cod
 MEMORIA_FS_INLINE void atomic_file::commit(std::error_code& ec) { detail::report_to(ec, detail::commit_step, work_); }
 
 MEMORIA_FS_INLINE write_batch::write_batch(const write_options& options)
-    : work_(std::make_unique<detail::staged_batch>()) {
+    : work_(new detail::staged_batch) {
   work_->options = options;
 }
 MEMORIA_FS_INLINE write_batch::write_batch(write_batch&&) noexcept = default;
@@ -3838,8 +3894,8 @@ namespace detail {
 
 using deadline = std::optional<clock::time_point>;
 
-inline deadline deadline_in(const std::optional<std::chrono::milliseconds>& timeout) {
-  return timeout ? deadline(from_now(*timeout)) : std::nullopt;
+inline deadline deadline_in(std::chrono::milliseconds timeout) {
+  return timeout == forever ? std::nullopt : deadline(from_now(timeout));
 }
 
 // Waits in the kernel without a deadline; with one it polls, because flock has none.
@@ -4747,21 +4803,6 @@ MEMORIA_FS_INLINE text_position position_of(std::string_view content, std::size_
   return position;
 }
 
-template <class F>
-std::string replace_wikilinks(std::string_view content, F&& rename, const wikilink_options& options) {
-  std::string out;
-  std::size_t done = 0;
-  for (const wikilink& link : wikilinks(content, options)) {
-    const auto replacement = rename(link);
-    if (!replacement) continue;
-    const std::string_view old = link.note();
-    const auto at = static_cast<std::size_t>(old.data() - content.data());
-    out.append(content.substr(done, at - done)).append(*replacement);
-    done = at + old.size();
-  }
-  return out.append(content.substr(done));
-}
-
 // ---- [confine] definitions ------------------------------------------------------------------------------------------
 
 namespace detail {
@@ -5219,7 +5260,7 @@ inline std::vector<std::string> list_beneath(const confined_root* root, std::str
   return names;
 }
 
-inline std::unique_ptr<confined_root> open_root(const path& directory, status& s) {
+inline owner<confined_root> open_root(const path& directory, status& s) {
   if (directory.empty()) {
     s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
   } else if (directory.native().find(path::value_type{}) != path::string_type::npos) {
@@ -5228,7 +5269,7 @@ inline std::unique_ptr<confined_root> open_root(const path& directory, status& s
   if (s.failed()) return nullptr;
   os::directory d = os::open_root(directory, s);
   if (!d.h) return nullptr;
-  auto root = std::make_unique<confined_root>();
+  owner<confined_root> root(new confined_root);
   root->top = std::make_shared<const os::directory>(std::move(d));
   return root;
 }
@@ -8556,12 +8597,12 @@ MEMORIA_FS_INLINE link_graph::~link_graph() = default;
 
 namespace detail {
 
-inline std::unique_ptr<vault_index> read_vault(const path& directory, const graph_options& options,
+inline owner<vault_index> read_vault(const path& directory, const graph_options& options,
                                                progress_call progress, status& s) {
-  auto index = std::make_unique<vault_index>();
+  owner<vault_index> index(new vault_index);
   index->directory = directory;
   index->options = options;
-  if (!vault_builder(*index).run(progress, s)) index.reset();
+  if (!vault_builder(*index).run(progress, s)) index = nullptr;
   return index;
 }
 
@@ -8947,7 +8988,7 @@ class article_rename {
   rename_options options_;
   rename_report& report_;
   std::string from_, to_;
-  std::unique_ptr<vault_index> before_;
+  owner<vault_index> before_;
   vault_names after_;
   std::uint32_t moved_ = none;
 };
@@ -12613,6 +12654,7 @@ DOCTEST_TEST_SUITE_END();
 }  // namespace MEMORIA_FS_NAMESPACE
 
 #endif  // MEMORIA_FS_TESTS
+#endif  // MEMORIA_FS_DEFINED
 
 #pragma pop_macro("min")
 #pragma pop_macro("max")
@@ -12621,7 +12663,12 @@ DOCTEST_TEST_SUITE_END();
 #undef MEMORIA_FS_NAMESPACE
 #endif
 #undef MEMORIA_FS_EXCEPTIONS
+#undef MEMORIA_FS_ABI_EXCEPTIONS
+#undef MEMORIA_FS_ABI_TESTS
+#undef MEMORIA_FS_ABI_PORTABLE
 #undef MEMORIA_FS_ABI
+#undef MEMORIA_FS_JOIN
+#undef MEMORIA_FS_JOIN_
 #undef MEMORIA_FS_INLINE
 
 // ---- Licence -------------------------------------------------------------------------------------------------------
@@ -12647,5 +12694,3 @@ DOCTEST_TEST_SUITE_END();
 // LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
 // OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
 // SOFTWARE.
-
-#endif  // MEMORIA_FS_HPP

@@ -1064,7 +1064,8 @@ bool asks_for_help(const std::string& word) { return word == "--help" || word ==
 int run(const std::vector<std::string>& words, output& out) {
   if (words.empty()) throw failure{"which command? `memoria --help` lists them"};
   if (words[0] == "--version") {
-    out << "memoria " << MEMORIA_FS_MAJOR << "." << MEMORIA_FS_MINOR << "." << MEMORIA_FS_PATCH << "\n";
+    const int version = MEMORIA_FS_VERSION;
+    out << "memoria " << version / 10000 << "." << version / 100 % 100 << "." << version % 100 << "\n";
     return exit_clean;
   }
   if (asks_for_help(words[0]) || words[0] == "help") {

@@ -321,7 +321,8 @@ class CommandLine(Case):
             self.assertLessEqual(max(map(len, own.splitlines())), 80)
             self.assertIn("Exit status", own)
         header = (TOP / "memoria_fs.hpp").read_text(encoding="utf-8")
-        version = ".".join(re.findall(r"^#define MEMORIA_FS_(?:MAJOR|MINOR|PATCH) (\d+)", header, re.M))
+        number = int(re.search(r"^#define MEMORIA_FS_VERSION (\d+)", header, re.M)[1])
+        version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
         self.assertEqual(memoria("--version")[:2], (0, f"memoria {version}\n"))
 
     def test_misuse_is_explained(self):

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh WAY: proves that a project can take the header in this way: plain, add_subdirectory, fetch_content, find_package
-# or pkg_config. Builds the small project of that name in a new directory and runs it.
+# run.sh WAY: proves that a project can take the header in this way: plain, split, add_subdirectory, fetch_content,
+# find_package or pkg_config. Builds the small project of that name in a new directory and runs it.
 set -eu
 way=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,7 +37,8 @@ case $way in
     build_with_cmake -DMEMORIA_FS="$top" ;;
   find_package)
     install_memoria_fs
-    version=$(sed -n -E 's/^#define MEMORIA_FS_(MAJOR|MINOR|PATCH) //p' "$top/memoria_fs.hpp" | paste -s -d . -)
+    number=$(sed -n 's/^#define MEMORIA_FS_VERSION \([0-9]*\).*/\1/p' "$top/memoria_fs.hpp")
+    version=$((number / 10000)).$((number / 100 % 100)).$((number % 100))
     build_with_cmake -DCMAKE_PREFIX_PATH="$dir/prefix" -DWANTED="$version"
     ! "$cmake" -S "$here/$way" -B newer -DCMAKE_PREFIX_PATH="$dir/prefix" -DWANTED=99.0 > newer.log 2>&1 ||
       { echo "a version that does not exist was found"; exit 1; } ;;
@@ -48,6 +49,12 @@ case $way in
     export PKG_CONFIG_PATH
     # shellcheck disable=SC2046 # the words are wanted
     "$cxx" -std=c++17 $(pkg-config --cflags --libs memoria_fs) "$here/use.cpp" -o consumer
+    ./consumer ;;
+  split)
+    for unit in user implementation main; do
+      "$cxx" -std=c++17 -I"$top" -c "$here/split/$unit.cpp" -o "$unit.o"
+    done
+    "$cxx" ./*.o -o consumer
     ./consumer ;;
   *) echo "no such way: $way"; exit 2 ;;
 esac
