@@ -66,8 +66,8 @@
 //   save_json_if_unchanged                                                                   lock file
 //   load_json                  as read_text        -                     needs no lock       nothing
 //   load_json_with_recovery,   as read_text;       the backup, before    serial where it     a corrupt file under its
-//   load_json_snapshot         setting a corrupt   the fallback is       moves a file        own or its backup's name
-//                              file aside: yes     returned
+//   load_json_snapshot         setting a corrupt   the fallback is       moves a file        own or its backup's name;
+//                              file aside: yes     returned                                  temporary files
 //   confined_dir's members     as the functions    as they are           as they are; no     as they do
 //                              of these names                            race leads outside
 //   safe_article_path,         -                   -                     true at the moment  nothing
@@ -7431,16 +7431,14 @@ inline bool copy_aside(const target& t, const loaded& judged, path::string_type&
 // reader would take for a new beginning. `moved`: somebody has replaced the corrupt file meanwhile; his is to be read.
 inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous, const target& generation,
                                path::string_type& backup, bool& moved, status& s) {
-  if (!copy_aside(t, judged, backup, s)) return false;
   const auto as_judged = [&](const path::string_type& name, status& own) {
     return holds_what_was_read(t, name, judged, own);
   };
   replacement r(beside(t, t.name), write_options(), &generation);
-  if (begin(r, s) && write(r, previous.text, s) && seal(r, s) && publish_over(r, moved, as_judged, s)) {
-    return sync_after_rename(r, s);
-  }
-  status ignored;
-  if (moved) os::unlink_at(*t.dir, backup.c_str(), ignored);  // of bytes that are nowhere any more, by somebody's will
+  if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !copy_aside(t, judged, backup, s)) return false;
+  if (publish_over(r, moved, as_judged, s)) return sync_after_rename(r, s);
+  status ignored;  // the corrupt file is in its place, or somebody has replaced it, or nobody knows: then the copy stays
+  if (!r.name.empty()) os::unlink_at(*t.dir, backup.c_str(), ignored);
   return false;
 }
 

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import rig
 from faults import MESSAGE
@@ -62,7 +63,7 @@ class Limits:
 
     def call(self, args, cwd, before=(), **more):
         done = subprocess.run(list(before) + [self.program] + args, cwd=cwd, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=5, **more)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=more.pop("timeout", 5), **more)
         return done.returncode, rig.outcome_of(done.stdout), done.stderr.decode(errors="replace").strip()
 
     def refused(self, args, cwd, reason, before=(), ignore=(), **more):
@@ -334,6 +335,86 @@ class Limits:
         confined = (["confined_replace", "file", "new", "9000"], ["confined_replace", "nowhere/a/b", "new", "9000"],
                     ["confined_append", "log", "new", "9000"], ["confined_append", "nowhere/log", "new", "9000"])
         self.each(self.CALLS + confined + (["load", "corrupt"], ["load", "with-generation"], ["sweep", "."]), check)
+
+    def case_batch_beyond_the_descriptors(self):
+        """5,000 files with 64 descriptors. While they run out the batch is alive, and a sweeper leaves it alone; a killed one
+        is swept."""
+        d = self.place("many")
+
+        def set_limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+        self.works(["many", "5000"], d, preexec_fn=set_limit, timeout=120)
+        there = rig.harvest(d)
+        wrong = [i for i in range(5000) if there.get("many%d/%d" % (i % 3, i), (0, 0))[1] != rig.content(str(i), 100)]
+        if wrong or len(there) != 5003:
+            raise Problem("%d of 5000 files are wrong, %d names" % (len(wrong), len(there)))
+        shutil.rmtree(d)
+        os.mkdir(d)
+        victim = subprocess.Popen([self.program, "many", "5000"], cwd=d, preexec_fn=set_limit, stdout=subprocess.DEVNULL)
+        until = time.time() + 30
+        while time.time() < until and sum(len(os.listdir(d + "/" + n)) for n in os.listdir(d)) < 300:
+            time.sleep(0.01)
+        os.kill(victim.pid, signal.SIGSTOP)
+        before = sorted(rig.harvest(d))
+        for n in range(3):
+            self.works(["sweep", "many%d" % n], d)
+        if len(before) < 300 or sorted(rig.harvest(d)) != before:
+            raise Problem("a living batch of %d files was swept down to %d" % (len(before), len(rig.harvest(d))))
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait()
+        for n in range(3):
+            self.works(["sweep", "many%d" % n], d)
+        left = [n for n in rig.harvest(d) if rig.TEMPORARY.search(n)]
+        if left:
+            raise Problem("a dead batch is not swept: %s" % left[:3])
+
+    def case_metadata(self):
+        """What a replaced file had is kept, or named: attributes, access list, owner, capabilities."""
+        if not shutil.which("setfattr") or not shutil.which("setfacl"):
+            raise NotHere("no setfattr or setfacl (Debian: attr, acl)")
+        nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+
+        def shown(name):  # without times and inode
+            listed = sh("getfattr", "-d", "-e", "hex", "-m", "-", name) + sh("getfacl", "-n", name)
+            return listed.decode().splitlines() + [oct(os.stat(name).st_mode)]
+
+        def lost(args, cwd, before=()):
+            done = subprocess.run(list(before) + [self.program] + args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            said = done.stdout.decode().splitlines()[-1].split(" ")
+            if said[0] != "acknowledged":
+                raise Problem("%s: %s" % (" ".join(args), done.stderr.decode()))
+            return sorted(said[1].split(",")) if len(said) > 1 else []
+
+        for kind, options in (("ext4", ("-F",)), ("xfs", ("-f",)), ("btrfs", ("-f",))):
+            try:
+                d = self.image(kind, 320)
+            except NotHere:
+                continue
+            os.chmod(d, 0o777)
+            rig.plant(d, {"file": (0o640, OLD)})
+            os.chown(d + "/file", 1234, 4321)
+            sh("setfacl", "-m", "u:65534:rw,g:777:r,m::rw", d + "/file")
+            sh("setfattr", "-n", "user.origin", "-v", "somewhere", d + "/file")
+            sh("setfattr", "-n", "trusted.note", "-v", "x" * 300, d + "/file")
+            sh("setcap", "cap_net_raw=p", d + "/file", check=False)
+            was = shown(d + "/file")
+            if lost(["report", "file", "new", "9000"], d) or shown(d + "/file") != was:
+                raise Problem("%s: was %s, is %s" % (kind, was, shown(d + "/file")))
+            self.checks += 1
+            capable = any("security.capability" in line for line in was)
+            missing = lost(["report", "file", "newer", "9000"], d, nobody)
+            wanted = ["group", "owner"] + (["security.capability"] if capable else [])
+            if missing != wanted or "user:65534:rw-" not in shown(d + "/file"):
+                raise Problem("%s: not root's: says that %s is lost; %s" % (kind, missing, shown(d + "/file")))
+            self.checks += 1
+            sh("setfacl", "-d", "-m", "u:65534:rwx", d)  # a file without a list gets none from its directory
+            rig.plant(d, {"plain": (0o640, OLD)})
+            sh("setfacl", "-b", d + "/plain")
+            was = shown(d + "/plain")
+            if lost(["report", "plain", "new", "9000"], d) or shown(d + "/plain") != was:
+                raise Problem("%s: was %s, is %s" % (kind, was, shown(d + "/plain")))
+            self.checks += 1
 
     def case_closed_streams(self):
         """With standard input, output and error closed, no file of ours may get their numbers: what the program prints

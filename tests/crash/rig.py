@@ -432,7 +432,7 @@ def scenarios():
         Update("update_new", ["update", "state"], {}, ["state"]),
         Scenario("save", ["save", "state", "new", SIZE], {"state": (0o640, state(3))}, ["state"]),
         Recover("load_corrupt", ["load", "state"], {"state": (0o640, bad)}, ["state"]),
-        Recover("load_generation", ["load", "state"], two_good, ["state"], good=state(7), harmless={
+        Recover("load_generation", ["load", "state"], two_good, ["state"], good=state(7), temporaries=2, harmless={
             "unlink TEMP after syncdir of directory .": "the displaced file may stay as a temporary one; there is a backup"}),
         Sweep("sweep", ["sweep", "."], dict(dead, **{".file.abcd.tmp": (0o600, b"a Python writer's")}), list(dead),
               durable=False),

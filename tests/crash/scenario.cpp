@@ -61,6 +61,29 @@ bool bare_in_place(const std::string& file, const std::string& text) {
   return ok;
 }
 
+// Writes without end, and says what has been acknowledged (power_cut.py). `bare`: without syncs.
+[[noreturn]] void work(bool bare) {
+  memoria::write_options options;
+  memoria::append_options appending;
+  memoria::update_options updating;
+  if (bare) options.durable = appending.durable = updating.durable = memoria::durability::none;
+  for (unsigned i = 1;; ++i) {
+    const std::string number = " " + std::to_string(i);
+    memoria::atomic_write_text("file", content("file" + number, 9000), options);
+    say("file" + number);
+    memoria::update_json("state", memoria::json::object(), [](memoria::json& state) { count_up(state); }, updating);
+    say("count" + number);
+    memoria::locked_append_text("log", content("log" + number, 299) + "\n", appending);
+    say("log" + number);
+    memoria::write_batch batch(options);
+    for (const char* name : {"batch0", "batch1", "batch2", "batch3", "batch4"}) batch.add(name, content("batch" + number, 3000));
+    batch.commit();
+    say("batch" + number);
+    memoria::atomic_write_text("dir" + std::to_string(i) + "/below/file", content("dir" + number, 100), options);
+    say("dir" + number);
+  }
+}
+
 bool run(const std::string& command, const std::vector<std::string>& arg, std::string& result) {
   const auto size = [&](std::size_t i) { return static_cast<std::size_t>(std::strtoul(arg.at(i).c_str(), nullptr, 10)); };
   memoria::write_options options;
@@ -107,6 +130,19 @@ bool run(const std::string& command, const std::vector<std::string>& arg, std::s
     result = std::to_string(memoria::read_text(arg.at(0)).size());
   } else if (command == "sweep") {  // DIRECTORY
     result = std::to_string(memoria::remove_stale_temporaries(arg.at(0)));
+  } else if (command == "many") {  // NUMBER: a batch of so many files in three directories
+    memoria::write_batch batch;
+    for (std::size_t i = 0; i < size(0); ++i) {
+      batch.add("many" + std::to_string(i % 3) + "/" + std::to_string(i), content(std::to_string(i), 100));
+    }
+    batch.commit();
+  } else if (command == "report") {  // FILE TAG SIZE: what could not be kept
+    memoria::write_report report;
+    options.report = &report;
+    memoria::atomic_write_text(arg.at(0), content(arg.at(1), size(2)), options);
+    for (const auto& loss : report.not_kept) result += (result.empty() ? "" : ",") + loss.what;
+  } else if (command == "work") {  // [bare]
+    work(!arg.empty() && arg[0] == "bare");
   } else if (command == "bare_no_sync" || command == "bare_file_sync") {
     return bare_rename(arg.at(0), content(arg.at(1), size(2)), command == "bare_file_sync");
   } else if (command == "bare_in_place") {
