@@ -21,7 +21,7 @@ fi
 build=${MEMORIA_FS_BUILD:-$here/../build}
 mkdir -p "$build"
 echo "building memoria and checking $notes" >&2
-"$compiler" -std=c++17 -O2 -I"$here/.." "$here/memoria.cpp" -o "$build/memoria"
+"$compiler" -std=c++17 -O2 -I"$here/.." "$here"/memoria/*.cpp -o "$build/memoria"
 status=0
 "$build/memoria" check "$notes" || status=$?
 [ "$status" -le 1 ] || exit "$status" # 0: clean, 1: broken or unsafe links; anything else: it could not run

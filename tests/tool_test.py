@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Tests of the tool, examples/memoria.cpp, as its users meet it: text, JSON, exit status, error messages.
+"""Tests of the tool, examples/memoria, as its users meet it: text, JSON, exit status, error messages.
 
 Builds it with $CXX into $BUILD unless $MEMORIA names a program. Run one test:  tool_test.py Check.test_text
 """
+import functools
 import json
 import os
 import re
@@ -18,20 +19,21 @@ VAULTS = TOP.parent / "shared" / "corpora" / "vaults"
 POSIX = os.name == "posix"
 
 
-def build():
+@functools.lru_cache(None)
+def program():
     if "MEMORIA" in os.environ:
         return os.environ["MEMORIA"]
     directory = Path(os.environ.get("BUILD") or tempfile.mkdtemp())
-    program = directory / "memoria_under_test"
+    built = directory / "memoria_under_test"
     subprocess.run([os.environ.get("CXX", "c++"), "-std=c++17", "-O1", f"-I{TOP}",
-                    str(TOP / "examples" / "memoria.cpp"), "-o", str(program)], check=True)
-    return str(program)
+                    *map(str, (TOP / "examples" / "memoria").glob("*.cpp")), "-o", str(built)], check=True)
+    return str(built)
 
 
 def memoria(*arguments, **settings):
     """Runs the tool; gives exit status, output, errors."""
     settings.setdefault("cwd", TOP)
-    done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+    done = subprocess.run([program(), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
                           **settings)
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
 
@@ -313,7 +315,7 @@ class CommandLine(Case):
     def test_help_and_version(self):
         status, out, _ = memoria("--help")
         self.assertEqual(status, 0)
-        for command in ("check", "links", "rename", "graph"):
+        for command in ("check", "links", "rename", "graph", "flush", "hook", "compile", "log", "state", "doctor"):
             self.assertIn(f"memoria {command} ", out)
             status, own, _ = memoria(command, "--help")
             self.assertEqual(status, 0)
@@ -351,7 +353,7 @@ class CommandLine(Case):
     def test_a_full_disk_is_noticed(self):
         for arguments in (["check", VAULT], ["--help"], ["graph", VAULT, "--json"]):
             with open("/dev/full", "wb") as full:
-                done = subprocess.run([PROGRAM, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE)
+                done = subprocess.run([program(), *map(str, arguments)], stdout=full, stderr=subprocess.PIPE)
             self.assertEqual(done.returncode, 2)
             self.assertIn(b"cannot write to standard output", done.stderr)
 
@@ -359,7 +361,7 @@ class CommandLine(Case):
     def test_a_closed_pipe_is_noticed_quietly(self):
         reader, writer = os.pipe()
         os.close(reader)
-        done = subprocess.run([PROGRAM, "check", str(VAULT)], stdout=writer, stderr=subprocess.PIPE)
+        done = subprocess.run([program(), "check", str(VAULT)], stdout=writer, stderr=subprocess.PIPE)
         os.close(writer)
         self.assertEqual((done.returncode, done.stderr), (2, b""))
 
@@ -370,7 +372,7 @@ class CommandLine(Case):
                 terminal, end = os.openpty()
             except OSError:
                 self.skipTest("no pseudo terminals here")
-            child = subprocess.Popen([PROGRAM, "check", str(VAULT)], stdout=end, stderr=end,
+            child = subprocess.Popen([program(), "check", str(VAULT)], stdout=end, stderr=end,
                                      env={**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, **environment})
             os.close(end)
             seen = b""
@@ -400,5 +402,4 @@ class CommandLine(Case):
 
 
 if __name__ == "__main__":
-    PROGRAM = build()
     unittest.main()
