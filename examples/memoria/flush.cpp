@@ -257,7 +257,7 @@ const command flush_command = {
     "flush", {"CONTEXT_FILE", "SESSION_ID"}, "summarize a conversation into today's log",
     {summarizer_option, dir_option, compiler_option,
      {"--pending", nullptr, "then also what earlier flushes left waiting"},
-     {"--retry-wait", "SECONDS", "before the second attempt (2), doubled before the third"},
+     {"--retry-wait", "SECONDS", "before the second attempt (2); before the\nthird twice as long"},
      {"--timeout", "SECONDS", "of each attempt (120)"},
      json_option},
     R"(

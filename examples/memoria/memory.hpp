@@ -45,7 +45,7 @@ answer ask(const std::string& command_line, const std::string& prompt, std::chro
 void compile_if_due(const memory& m, const std::string& compiler);
 bool is_due(const memory& m, const json& state);
 
-constexpr option dir_option = {"--dir", "DIR", "the memory; by default $MEMORIA_DIR, else the current directory", "MEMORIA_DIR"};
+constexpr option dir_option = {"--dir", "DIR", "the memory; by default $MEMORIA_DIR, else here", "MEMORIA_DIR"};
 constexpr option compiler_option = {"--compiler", "CMD",
                                     "the command that turns a log into notes; by\ndefault $MEMORIA_COMPILER", "MEMORIA_COMPILER"};
 
