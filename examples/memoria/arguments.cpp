@@ -1,4 +1,6 @@
 // The command line of one command.
+#include <charconv>
+
 #include "tool.hpp"
 
 namespace tool {

@@ -1,5 +1,7 @@
 // memoria compile: daily logs become notes. Each log is recorded when its notes are written, so that a crash repeats no
 // more than one.
+#include <charconv>
+
 #include "memory.hpp"
 #include "process.hpp"
 #include "sha256.hpp"
@@ -186,13 +188,13 @@ const command compile_command = {
      json_option},
     R"(
 CMD is a command line for the shell, and nothing is added to it. For each log in
-DIR/daily that is not what was compiled last, it reads a prompt, the notes and the
-log on standard input, and answers with notes:
+DIR/daily that is not what was compiled last, it reads a prompt, the notes and
+the log on standard input, and answers with notes:
   cost_usd: 0.01                 optional: what this log cost
   === concepts/fsync.md ===      the path of a note in DIR/knowledge,
   # fsync                        and its text up to the next such line
-A command that can write files may write them itself ($MEMORIA_DIR is DIR). Names
-that lead out of DIR/knowledge are refused. What was done is recorded in
+A command that can write files may write them itself ($MEMORIA_DIR is DIR).
+Names that lead out of DIR/knowledge are refused. What was done is recorded in
 DIR/.memoria/state.json after each log: killed in the middle, the next compile
 repeats only what was not recorded. Never two at once.
 

@@ -173,10 +173,10 @@ const command doctor_command = {
     "doctor", {"DIR"}, "look for what crashes left, and for what DIR cannot do",
     {{"--fix", nullptr, "remove stale temporary files"}, json_option},
     R"(
-Looks in DIR and below for temporary files of killed writers and backups piled up
-(NAME.bak-*), for conversations that wait to be flushed, for a state that is not
-JSON; says which locks are held and by whom (Linux); tries whether the file system
-locks and syncs, for which it writes and removes one small file.
+Looks in DIR and below for temporary files of killed writers and backups piled
+up (NAME.bak-*), for conversations that wait to be flushed, for a state that is
+not JSON; says which locks are held and by whom (Linux); tries whether the file
+system locks and syncs, for which it writes and removes one small file.
 
 Examples
   memoria doctor memory

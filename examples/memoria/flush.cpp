@@ -275,13 +275,13 @@ Examples
   memoria flush talk.md monday --summarizer "claude -p" --dir memory
   memoria flush talk.md monday --summarizer ./summarize.sh --retry-wait 0
 
-Exit status: 0 done (the context is in a log, or stays because it came too soon
-or another flush has it), 1 all attempts failed and the context stays, 2 it could
-not run, and the context stays.
+Exit status: 0 done (the context is in a log; or stays, because it came too soon
+or another flush has it); 1 all attempts failed, the context stays; 2 it could
+not run, the context stays.
 
 --json writes one object: format ("memoria flush 1"), contexts (array: context,
-result ("saved", "nothing", "already", "too_soon", "busy", "failed"), kept (true:
-the file is still there), detail (the log, or why)).
+result ("saved", "nothing", "already", "too_soon", "busy" or "failed"), kept
+(true: the file is still there), detail (the log, or why)).
 )",
     flush};
 
@@ -292,8 +292,8 @@ const command hook_command = {
 EVENT is session-end or pre-compact. Reads the hook's JSON on standard input
 (session_id, transcript_path), writes the last 30 turns to
 DIR/.memoria/contexts/ and starts `memoria flush` on its own, which outlives the
-agent; its messages go to DIR/.memoria/flush.log. Does nothing when the agent was
-itself started by a flush or a compile ($MEMORIA_INVOKED_BY is set).
+agent; its messages go to DIR/.memoria/flush.log. Does nothing when the agent
+was itself started by a flush or a compile ($MEMORIA_INVOKED_BY is set).
 
 Example
   echo '{"session_id": "s1", "transcript_path": "talk.jsonl"}' |

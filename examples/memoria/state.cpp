@@ -109,8 +109,8 @@ const command log_command = {
     "log", {"DIR", "TEXT"}, "append an entry to today's log",
     {json_option},
     R"(
-Appends to DIR/daily/YYYY-MM-DD.md, which is created with its heading if need be.
-TEXT "-" is read from standard input. The entry is on disk, whole, when this
+Appends to DIR/daily/YYYY-MM-DD.md, which is created with its heading if need
+be. TEXT "-" is read from standard input. The entry is on disk, whole, when this
 returns, whoever else writes there. $MEMORIA_TZ (Europe/Berlin) says which day
 it is.
 
@@ -141,12 +141,12 @@ Examples
   memoria state app.json get /users/ann/age
   memoria state memory/.memoria/state.json dump
 
-Exit status: 0 done; 1 nothing there, or changed but FILE had not been JSON; 2 it
-could not run.
+Exit status: 0 done; 1 nothing there, or changed but FILE had not been JSON; 2
+it could not run.
 
 get and dump write JSON anyway. --json makes set and delete write one object:
-format ("memoria state 1"), file, changed (true or false), backup (where the bytes
-that were not JSON are now, or null).
+format ("memoria state 1"), file, changed (true or false), backup (where the
+bytes that were not JSON are now, or null).
 )",
     state};
 

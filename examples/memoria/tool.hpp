@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#define MEMORIA_FS_DECLARATIONS_ONLY  // the definitions are compiled once, in library.cpp
 #include "memoria_fs.hpp"
 
 namespace tool {

@@ -1,0 +1,3 @@
+// The one unit that compiles the library.
+#define MEMORIA_FS_IMPLEMENTATION
+#include "memoria_fs.hpp"
