@@ -445,9 +445,8 @@ void locked_append_text(const path& file, std::string_view content, const append
 // any bytes are accepted, and the time is linear in their number.
 //
 // Two readings of one text:
-// - The seed's: every match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\], from left to right, wherever it stands.
-// extract_wikilinks,
-//   and wikilinks() with include_code. The same bytes as Python's re.findall, on every input.
+// - The seed's: every match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\], from left to right, wherever it stands. extract_wikilinks
+//   reads so, and wikilinks() with include_code. The same bytes as Python's re.findall, on every input.
 // - A reader's, wikilinks() by default: what a person looking at the rendered note would call a link. The rules, with
 //   where they come from (CM = CommonMark 0.31, OH = Obsidian Help):
 //     The innermost opening brackets begin the link: [[a [[b]] and [[[b]]] are links to b (as md4c and pulldown-cmark
@@ -1490,7 +1489,7 @@ class link_graph {
   detail::graph_range<graph_link> links_of(std::size_t note) const;       // that stand in the note
   detail::graph_range<graph_link> backlinks(std::size_t note) const;      // that lead to it from other notes, in order
   detail::graph_range<graph_note> orphans() const;                        // that no other note links to
-  detail::graph_range<graph_note> candidates(std::size_t link) const;     // what an ambiguous link may mean
+  std::vector<graph_note> candidates(std::size_t link) const;             // what an ambiguous link may mean, best first
   std::size_t count(link_status status) const noexcept;                   // links of this status
   const std::vector<graph_failure>& failures() const noexcept;
 
@@ -1541,9 +1540,9 @@ struct rename_report {
 // directory at a time exclude each other by a lock (.memoria.lock in `directory`).
 //
 // Errors: std::errc::file_exists (`to` is there and differs: nothing is clobbered), no_such_file_or_directory,
-// errc::unsafe_path (a name that leaves the directory, is absolute, hidden, or holds what a link cannot: []|#^ and line
-// breaks), errc::changed_meanwhile (a note kept changing; the old note is still there, call again), the system's own.
-// After an error every link still leads somewhere, and the same call again finishes.
+// errc::unsafe_path (a name that leaves the directory, is absolute, hidden, not UTF-8, or holds what a link cannot:
+// []|#^ and line breaks), errc::changed_meanwhile (a note kept changing; the old note is still there, call again), the
+// system's own. After an error every link still leads somewhere, and the same call again finishes.
 rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
                              const rename_options& options, std::error_code& ec);
 rename_report rename_article(const path& directory, std::string_view from, std::string_view to, std::error_code& ec);
@@ -2172,6 +2171,8 @@ void sleep_for(std::chrono::milliseconds t) noexcept;
 std::uint64_t random_bits() noexcept;
 template <class F>  // visit(name, kind) -> bool, false to stop; kind::none where the system does not say
 bool list(const directory& d, F&& visit, status& s);
+template <class F>  // a directory below `d`; a symbolic link there is an error
+bool list_at(const directory& d, name n, F&& visit, status& s);
 
 // ---- what [confine] needs besides
 
@@ -2523,9 +2524,8 @@ inline std::uint64_t random_bits() noexcept {
 }
 
 template <class F>
-bool list(const directory& d, F&& visit, status& s) {
-  // A second descriptor, because reading a directory moves the position of its descriptor.
-  handle own = open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, 0, s);
+bool list_at(const directory& d, name n, F&& visit, status& s) {
+  handle own = open_any(fd(d), n, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, s);
   if (!own) return false;
   ::DIR* stream = ::fdopendir(fd(own));
   if (stream == nullptr) return s.fail("opendir", make_code(errno));
@@ -2536,8 +2536,8 @@ bool list(const directory& d, F&& visit, status& s) {
     const ::dirent* entry = ::readdir(stream);
     code = errno;
     if (entry == nullptr) break;
-    const std::string_view n = entry->d_name;
-    if (n == "." || n == "..") continue;
+    const std::string_view found = entry->d_name;
+    if (found == "." || found == "..") continue;
     const kind type = entry->d_type == DT_REG   ? kind::regular
                       : entry->d_type == DT_DIR ? kind::directory
                       : entry->d_type == DT_LNK ? kind::symlink
@@ -2547,6 +2547,12 @@ bool list(const directory& d, F&& visit, status& s) {
   }
   ::closedir(stream);
   return code == 0 || s.fail("readdir", make_code(code));
+}
+
+// By a second descriptor, because reading a directory moves the position of its descriptor.
+template <class F>
+bool list(const directory& d, F&& visit, status& s) {
+  return list_at(d, ".", visit, s);
 }
 
 inline bool is_separator(unit c) noexcept { return c == '/'; }
@@ -3020,6 +3026,12 @@ bool list(const directory& d, F&& visit, status& s) {
   }
   ::FindClose(search);
   return code == 0 || s.fail("FindNextFile", make_code(code));
+}
+
+template <class F>
+bool list_at(const directory& d, name n, F&& visit, status& s) {
+  const directory inner = open_directory_at(d, n, false, s);
+  return inner.h && list(inner, visit, s);
 }
 
 inline bool is_separator(unit c) noexcept { return c == L'/' || c == L'\\'; }
@@ -4182,6 +4194,44 @@ inline std::size_t find_byte(std::string_view text, char c, std::size_t from, st
   return found == nullptr ? to : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
+// Two lanes of bytes from text[at] on, as a mask of `lanes::bits` each; where the text ends before, of a copy filled up
+// with zeros, which nothing looks for.
+class window {
+ public:
+  static constexpr std::size_t size = lanes::bits * 2 * lanes::width <= 64 ? 2 * lanes::width : lanes::width;
+
+  window(std::string_view text, std::size_t at) noexcept : p_(text.data() + at) {
+    const std::size_t left = text.size() - at;
+    if (left >= size) return;
+    std::memset(rest_, 0, size);
+    if (left != 0) std::memcpy(rest_, p_, left);
+    p_ = rest_;
+  }
+  window(const window&) = delete;
+  window& operator=(const window&) = delete;
+
+  template <class Verdict>
+  std::uint64_t marks(Verdict verdict) const noexcept {
+    std::uint64_t m = verdict(lanes::load(p_)).verdict();
+    if constexpr (size > lanes::width) m |= verdict(lanes::load(p_ + lanes::width)).verdict() << lanes::width;
+    return m;
+  }
+
+ private:
+  const char* p_;
+  char rest_[size];
+};
+
+// The first byte at or after `at` that the verdict holds for, else the end.
+template <class Verdict>
+std::size_t find_where(std::string_view text, std::size_t at, Verdict verdict) noexcept {
+  for (; at < text.size(); at += window::size) {
+    const std::uint64_t marks = window(text, at).marks(verdict);
+    if (marks != 0) return at + first_lane(marks);
+  }
+  return text.size();
+}
+
 inline std::size_t count_byte(std::string_view text, char c) noexcept {
   std::size_t count = 0, at = 0;
   while (text.size() - at >= lanes::width) {
@@ -4276,12 +4326,24 @@ inline std::string_view strip(std::string_view s) noexcept {
 
 // ---- the seed's reading
 
+// The first lane that any of four verdicts holds for; at least one does.
+inline std::size_t first_of_four(lanes a, lanes b, lanes c, lanes d) noexcept {
+  if constexpr (lanes::bits == 1) {
+    return trailing_zeros(a.verdict() | b.verdict() << 16 | c.verdict() << 32 | d.verdict() << 48);
+  } else {
+    const lanes::mask masks[4] = {a.verdict(), b.verdict(), c.verdict(), d.verdict()};
+    std::size_t i = 0;
+    while (masks[i] == 0) ++i;
+    return i * lanes::width + first_lane(masks[i]);
+  }
+}
+
 // The next "[[", else the end. Pairs are looked for where single brackets may be near, single ones (which the C library
 // finds several times faster) after a stretch without.
 inline std::size_t find_brackets(std::string_view text, std::size_t at) noexcept {
   constexpr std::size_t width = lanes::width, step = 4 * width, stretch = 16;
   const char* const p = text.data();
-  const auto pairs = [&](std::size_t i) { return lanes::load(p + i).is('[') & lanes::load(p + i + 1).is('['); };
+  const auto pairs = [p](std::size_t i) { return lanes::load(p + i).is('[') & lanes::load(p + i + 1).is('['); };
   if (text.size() - at > width) {  // dense links: the next one is here
     const lanes::mask nearby = pairs(at).verdict();
     if (nearby != 0) return at + first_lane(nearby);
@@ -4290,15 +4352,15 @@ inline std::size_t find_brackets(std::string_view text, std::size_t at) noexcept
   while (text.size() - at > step) {
     for (std::size_t n = 0; n < stretch && text.size() - at > step; ++n, at += step) {
       const lanes a = pairs(at), b = pairs(at + width), c = pairs(at + 2 * width), d = pairs(at + 3 * width);
-      if (((a | b) | (c | d)).verdict() == 0) continue;
-      if (a.verdict() != 0) return at + first_lane(a.verdict());
-      if (b.verdict() != 0) return at + width + first_lane(b.verdict());
-      if (c.verdict() != 0) return at + 2 * width + first_lane(c.verdict());
-      return at + 3 * width + first_lane(d.verdict());
+      if (((a | b) | (c | d)).verdict() != 0) return at + first_of_four(a, b, c, d);
     }
     at = find_byte(text, '[', at, text.size());
     if (has_at(text, at + 1, '[')) return at;
     if (at < text.size()) ++at;
+  }
+  for (; text.size() - at > width; at += width) {
+    const lanes::mask found = pairs(at).verdict();
+    if (found != 0) return at + first_lane(found);
   }
   for (; at + 1 < text.size(); ++at) {
     if (p[at] == '[' && p[at + 1] == '[') return at;
@@ -4312,56 +4374,46 @@ struct bracketed {
   std::size_t close;  // of "]]"
 };
 
-// From text[from] to the first "]": sets pipe and close, close to the end if there is none.
+// From text[from] to the first "]": sets pipe and close, both to the end if there is none.
 inline void find_close(std::string_view text, std::size_t from, bracketed& found) noexcept {
-  found.pipe = text.size();
-  std::size_t at = from;
-  for (; text.size() - at >= lanes::width; at += lanes::width) {
-    const lanes block = lanes::load(text.data() + at);
-    const lanes::mask closing = block.equal(']'), pipes = block.equal('|');
-    if (pipes != 0 && found.pipe == text.size()) found.pipe = at + first_lane(pipes);
-    if (closing != 0) {
-      found.close = at + first_lane(closing);
-      if (found.pipe > found.close) found.pipe = found.close;
-      return;
-    }
+  const auto closes = [](lanes b) { return b.is(']'); };
+  const auto ends = [](lanes b) { return b.is(']') | b.is('|'); };
+  const window near(text, from);
+  if (const std::uint64_t closing = near.marks(closes); closing != 0) {
+    found.close = from + first_lane(closing);
+    found.pipe = from + first_lane(near.marks(ends));
+  } else {
+    found.close = find_where(text, from + window::size < text.size() ? from + window::size : text.size(), closes);
+    found.pipe = find_byte(text, '|', from, found.close);
   }
-  for (; at < text.size() && text[at] != ']'; ++at) {
-    if (text[at] == '|' && found.pipe == text.size()) found.pipe = at;
-  }
-  found.close = at;
-  if (found.pipe > at) found.pipe = at;
 }
 
 // The next match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\] at or after `at`, which moves past it. Linear: all "[[" before one
 // "]" share that "]", and if no second one follows it, none of them begins a match.
-inline bool next_match(std::string_view text, std::size_t& at, std::size_t& known_close, bracketed& found) noexcept {
+inline bool next_match(wikilink_scan& s, bracketed& found) noexcept {
+  const std::string_view text = s.text;
   for (;;) {
-    found.open = find_brackets(text, at);
+    found.open = find_brackets(text, s.at);
     const std::size_t begin = found.open + 2;
     if (begin >= text.size()) break;
-    if (known_close >= begin) {
-      if (text[begin] == '|') {
-        at = found.open + 1;
-        continue;
-      }
-      found.close = known_close;
-      found.pipe = find_byte(text, '|', begin, known_close);
-    } else {
+    if (s.close < begin) {
       find_close(text, begin, found);
+    } else {
+      found.close = s.close;
+      found.pipe = find_byte(text, '|', begin, text[begin] == '|' ? begin + 1 : s.close);
     }
     if (found.close == text.size()) break;
     if (!has_at(text, found.close + 1, ']') || found.close == begin) {
-      at = found.close + 1;
+      s.at = found.close + 1;
     } else if (found.pipe == begin) {  // an empty target; another may begin before this "]"
-      known_close = found.close;
-      at = found.open + 1;
+      s.close = found.close;
+      s.at = found.open + 1;
     } else {
-      at = found.close + 2;
+      s.at = found.close + 2;
       return true;
     }
   }
-  at = text.size();
+  s.at = text.size();
   return false;
 }
 
@@ -4560,13 +4612,7 @@ inline void begin_line(wikilink_scan& s) noexcept {
 }
 
 inline std::size_t find_backtick_or_newline(std::string_view text, std::size_t at) noexcept {
-  for (; text.size() - at >= lanes::width; at += lanes::width) {
-    const lanes b = lanes::load(text.data() + at);
-    const lanes::mask m = (b.is('`') | b.is('\n')).verdict();
-    if (m != 0) return at + first_lane(m);
-  }
-  while (at < text.size() && text[at] != '`' && text[at] != '\n') ++at;
-  return at;
+  return find_where(text, at, [](lanes b) { return b.is('`') | b.is('\n'); });
 }
 
 inline std::size_t after_code_span(wikilink_scan& s, std::size_t at) noexcept {
@@ -4616,41 +4662,24 @@ inline std::size_t after_comment(wikilink_scan& s, std::size_t at) noexcept {
   return after_mark(s.text, "-->", at + 2, s.no_comment_end, unclosed);  // at + 2, because <!--> is a comment (CM 6.6)
 }
 
-// The next newline or byte that may begin something, else the end. What was seen of a block of up to 64 bytes is kept,
-// because the next question is most often about the same one.
+// The next newline or byte that may begin something, else the end. What was seen of a window is kept, because the next
+// question is most often about the same one.
 inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
-  constexpr std::size_t span = 64 / lanes::bits;
-  const std::string_view text = s.text;
-  for (;;) {
-    if (at < s.seen_end) {
-      const std::uint64_t ahead = s.seen >> ((at + span - s.seen_end) * lanes::bits);
-      if (ahead != 0) return at + trailing_zeros(ahead) / lanes::bits;
-      at = s.seen_end;
+  for (; at < s.text.size(); at = s.seen_end) {
+    if (at >= s.seen_end) {
+      s.seen = window(s.text, at).marks([](lanes b) {
+        return ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
+      });
+      s.seen_end = at + window::size;
     }
-    if (text.size() - at < span) break;
-    s.seen = 0;
-    s.seen_end = at + span;
-    for (std::size_t i = 0; i < span; i += lanes::width) {
-      const lanes b = lanes::load(text.data() + at + i);
-      const lanes hits = ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
-      s.seen |= std::uint64_t{hits.verdict()} << (i * lanes::bits % 64);
-    }
+    const std::uint64_t ahead = s.seen >> ((at + window::size - s.seen_end) * lanes::bits);
+    if (ahead != 0) return at + first_lane(ahead);
   }
-  while (at < text.size() && std::memchr("\n`$%<[", text[at], 6) == nullptr) ++at;
-  return at;
+  return s.text.size();
 }
 
 inline std::size_t find_link_byte(std::string_view text, std::size_t at) noexcept {
-  for (; text.size() - at >= lanes::width; at += lanes::width) {
-    const lanes b = lanes::load(text.data() + at);
-    const lanes::mask m = ((b.is('[') | b.is(']')) | (b.is('|') | b.is('\n'))).verdict();
-    if (m != 0) return at + first_lane(m);
-  }
-  for (; at < text.size(); ++at) {
-    const char c = text[at];
-    if (c == '[' || c == ']' || c == '|' || c == '\n') break;
-  }
-  return at;
+  return find_where(text, at, [](lanes b) { return (b.is('[') | b.is(']')) | (b.is('|') | b.is('\n')); });
 }
 
 // At "[[", the innermost of its run. Every try ends at the next "[[", so that no byte is looked at by two of them.
@@ -4713,6 +4742,28 @@ inline bool next_in_text(wikilink_scan& s, bracketed& found) noexcept {
   return false;
 }
 
+inline wikilink_scan start_scan(std::string_view text, bool include_code) noexcept {
+  wikilink_scan s;
+  s.text = text;
+  s.include_code = include_code;
+  s.frontmatter_end = find_frontmatter_end(text);
+  return s;
+}
+
+inline bool next_link(wikilink_scan& s, wikilink& link) noexcept {
+  bracketed found;
+  if (!(s.include_code ? next_match(s, found) : next_in_text(s, found))) return false;
+  const std::string_view text = s.text;
+  link.target = text.substr(found.open + 2, found.pipe - found.open - 2);
+  link.piped = found.pipe < found.close;
+  link.display = link.piped ? text.substr(found.pipe + 1, found.close - found.pipe - 1) : std::string_view();
+  link.embed = found.open > 0 && text[found.open - 1] == '!' && (s.include_code || !is_escaped(text, found.open - 1));
+  link.offset = found.open - (link.embed ? 1 : 0);
+  link.length = found.close + 2 - link.offset;
+  link.frontmatter = found.open < s.frontmatter_end;
+  return true;
+}
+
 }  // namespace detail
 
 MEMORIA_FS_INLINE std::string_view parse_wikilink(std::string_view raw) {
@@ -4722,7 +4773,11 @@ MEMORIA_FS_INLINE std::string_view parse_wikilink(std::string_view raw) {
 MEMORIA_FS_INLINE std::vector<std::string> extract_wikilinks(std::string_view content) {
   std::vector<std::string> targets;
   detail::bracketed found;
-  for (std::size_t at = 0, close = 0; detail::next_match(content, at, close, found);) {
+  for (detail::wikilink_scan s = detail::start_scan(content, true); detail::next_match(s, found);) {
+    if (targets.size() == targets.capacity()) {  // room for the rest, if links go on as they have come
+      const std::size_t n = targets.size(), expected = n * (content.size() / s.at + 1);
+      targets.reserve(n == 0 ? 16 : expected < 8 * n ? expected + 1 : 8 * n);
+    }
     targets.emplace_back(content.data() + found.open + 2, found.pipe - found.open - 2);
   }
   return targets;
@@ -4758,22 +4813,7 @@ MEMORIA_FS_INLINE std::string_view wikilink::heading() const { return detail::an
 MEMORIA_FS_INLINE std::string_view wikilink::block() const { return detail::anchor_of(*this).block; }
 
 MEMORIA_FS_INLINE wikilink_range::iterator& wikilink_range::iterator::operator++() {
-  detail::bracketed found;
-  const std::string_view text = scan_.text;
-  const bool more = scan_.include_code ? detail::next_match(text, scan_.at, scan_.close, found)
-                                       : detail::next_in_text(scan_, found);
-  if (!more) {
-    link_ = {};
-    return *this;
-  }
-  link_.target = text.substr(found.open + 2, found.pipe - found.open - 2);
-  link_.piped = found.pipe < found.close;
-  link_.display = link_.piped ? text.substr(found.pipe + 1, found.close - found.pipe - 1) : std::string_view();
-  link_.embed = found.open > 0 && text[found.open - 1] == '!' &&
-                (scan_.include_code || !detail::is_escaped(text, found.open - 1));
-  link_.offset = found.open - (link_.embed ? 1 : 0);
-  link_.length = found.close + 2 - link_.offset;
-  link_.frontmatter = found.open < scan_.frontmatter_end;
+  if (!detail::next_link(scan_, link_)) link_ = {};
   return *this;
 }
 
@@ -4785,9 +4825,7 @@ MEMORIA_FS_INLINE wikilink_range::iterator wikilink_range::iterator::operator++(
 
 MEMORIA_FS_INLINE wikilink_range::iterator wikilink_range::begin() const {
   iterator first;
-  first.scan_.text = content_;
-  first.scan_.include_code = options_.include_code;
-  first.scan_.frontmatter_end = detail::find_frontmatter_end(content_);
+  first.scan_ = detail::start_scan(content_, options_.include_code);
   return ++first;
 }
 
@@ -7711,55 +7749,80 @@ namespace detail {
 
 // ---- names, compared without regard to case and to how an accent is written
 
-inline char32_t fold_case(char32_t c) noexcept {  // simple folding of bicameral scripts; what is not listed is itself
-  const auto within = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
-  if (within('A', 'Z') || (within(0xC0, 0xDE) && c != 0xD7) || within(0x391, 0x3AB) || within(0x410, 0x42F))
-    return c + 32;
-  if (within(0x139, 0x148) || within(0x179, 0x17E)) return c + (c & 1);
-  const bool paired = within(0x100, 0x12F) || within(0x132, 0x137) || within(0x14A, 0x177) || within(0x460, 0x481) ||
-                      within(0x48A, 0x4BF) || within(0x4D0, 0x52F) || within(0x1E00, 0x1E95) || within(0x1EA0, 0x1EFF);
-  if (paired) return c | 1;
-  if (within(0x531, 0x556)) return c + 48;
-  if (within(0x400, 0x40F)) return c + 80;
-  switch (c) {
-    case 0x178: return 0xFF;
-    case 0x386: return 0x3AC;
-    case 0x388: case 0x389: case 0x38A: return c + 37;
-    case 0x38C: return 0x3CC;
-    case 0x38E: case 0x38F: return c + 63;
-    case 0x3C2: return 0x3C3;
-    default: return c;
+// Simple case folding: each range goes to the lower case by `step`, or is of pairs whose lower case is the odd (1) or
+// the even (-1) one.
+constexpr struct {
+  char16_t first, last;
+  int step;
+} case_ranges[] = {
+    {'A', 'Z', 32},      {0xC0, 0xD6, 32},    {0xD8, 0xDE, 32},    {0x100, 0x12F, 1},   {0x132, 0x137, 1},
+    {0x139, 0x148, -1},  {0x14A, 0x177, 1},   {0x178, 0x178, -121}, {0x179, 0x17E, -1}, {0x386, 0x386, 38},
+    {0x388, 0x38A, 37},  {0x38C, 0x38C, 64},  {0x38E, 0x38F, 63},  {0x391, 0x3AB, 32},  {0x3C2, 0x3C2, 1},
+    {0x400, 0x40F, 80},  {0x410, 0x42F, 32},  {0x460, 0x481, 1},   {0x48A, 0x4BF, 1},   {0x4C0, 0x4C0, 15},
+    {0x4C1, 0x4CE, -1},  {0x4D0, 0x52F, 1},   {0x531, 0x556, 48},  {0x1E00, 0x1E95, 1}, {0x1EA0, 0x1EFF, 1},
+};
+
+inline char32_t fold_case(char32_t c) noexcept {
+  for (const auto& r : case_ranges) {
+    if (c < r.first || c > r.last) continue;
+    const bool lower_of_pair = (r.step == 1 && (c & 1) == 1 && r.first != r.last) || (r.step == -1 && (c & 1) == 0);
+    return lower_of_pair ? c : static_cast<char32_t>(static_cast<int>(c) + (r.step == -1 ? 1 : r.step));
   }
+  return c;
 }
 
-// Base letter and accent (a letter: its place in `accents`) of U+00C0 to U+017F, as Unicode's canonical decomposition
-// has them; ".." where there is none.
-constexpr std::string_view decompositions =
+// Unicode's canonical decompositions. Latin: base letter and accents (letters: their places in `accents`), "." where
+// there is none; of U+00C0 to U+017F, and of every second one from U+1EA1 to U+1EF9.
+constexpr std::string_view latin_letters =
     "AaAbAcAdAhAi..ClEaEbEcEhIaIbIcIh..NdOaObOcOdOh....UaUbUcUhYb....aaabacadahai..cleaebecehiaibicih"
     "..ndoaobocodoh....uaubucuhyb..yhAeaeAfafAmamCbcbCcccCgcgCkckDkdk....EeeeEfefEgegEmemEkekGcgcGfgf"
     "GgggGlglHchc....IdidIeieIfifImimIg......JcjcKlkl..LblbLlllLklk........NbnbNlnlNknk......OeoeOfof"
     "Ojoj....RbrbRlrlRkrkSbsbScscSlslSkskTltlTktk....UdudUeueUfufUiuiUjujUmumWcwcYcycYhZbzbZgzgZkzk..";
-constexpr char32_t accents[] = {0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307,
-                                0x308, 0x30A, 0x30B, 0x30C, 0x327, 0x328};
+constexpr std::string_view vietnamese_letters =
+    "ap.an.acbacaacnacdapcafbafaafnafdapfep.en.ed.ecbecaecnecdepcin.ip.op.on.ocbocaocnocdopcoobooaoonoodoopup.un.uob"
+    "uoauonuoduopya.yp.yn.yd.";
+constexpr char16_t accents[] = {0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307, 0x308,
+                                0x30A, 0x30B, 0x30C, 0x327, 0x328, 0x309, 0x31B, 0x323};
+constexpr char16_t other_letters[][3] = {
+    {0x390, 0x3CA, 0x301}, {0x3AC, 0x3B1, 0x301}, {0x3AD, 0x3B5, 0x301}, {0x3AE, 0x3B7, 0x301}, {0x3AF, 0x3B9, 0x301},
+    {0x3B0, 0x3CB, 0x301}, {0x3CA, 0x3B9, 0x308}, {0x3CB, 0x3C5, 0x308}, {0x3CC, 0x3BF, 0x301}, {0x3CD, 0x3C5, 0x301},
+    {0x3CE, 0x3C9, 0x301}, {0x439, 0x438, 0x306}, {0x450, 0x435, 0x300}, {0x451, 0x435, 0x308}, {0x453, 0x433, 0x301},
+    {0x457, 0x456, 0x308}, {0x45C, 0x43A, 0x301}, {0x45D, 0x438, 0x300}, {0x45E, 0x443, 0x306},
+};
+
+inline void append_decomposed(std::string& out, char32_t c) {
+  const bool vietnamese = c >= 0x1EA1 && c <= 0x1EF9 && (c & 1) == 1;
+  if ((c >= 0xC0 && c <= 0x17F) || vietnamese) {
+    const std::size_t at = vietnamese ? (c - 0x1EA1) / 2 * 3 : (c - 0xC0) * 2;
+    const std::string_view letters = vietnamese ? vietnamese_letters.substr(at, 3) : latin_letters.substr(at, 2);
+    if (letters[0] == '.') return append_utf8(out, c);
+    out += letters[0];
+    for (const char mark : letters.substr(1)) {
+      if (mark != '.') append_utf8(out, accents[mark - 'a']);
+    }
+    return;
+  }
+  for (const auto& letter : other_letters) {
+    if (letter[0] == c) return append_decomposed(out, letter[1]), append_utf8(out, letter[2]);
+  }
+  const char32_t hangul = c - 0xAC00;  // a syllable: 19 * 21 * 28 of them, composed by arithmetic
+  if (hangul >= 11172) return append_utf8(out, c);
+  append_utf8(out, 0x1100 + hangul / 588);
+  append_utf8(out, 0x1161 + hangul % 588 / 28);
+  if (hangul % 28 != 0) append_utf8(out, 0x11A7 + hangul % 28);
+}
+
+inline char fold_ascii(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 inline void append_folded(std::string& out, std::string_view name) {
   for (std::size_t i = 0; i < name.size();) {
-    const auto byte = static_cast<unsigned char>(name[i]);
-    const decoded d = byte < 0x80 ? decoded{byte, 1} : decode_utf8(name, i);
+    const decoded d = decode_utf8(name, i);
     if (d.length <= 1) {  // ASCII, or not UTF-8 and compared as it is
-      out += byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : name[i];
-      ++i;
+      out += fold_ascii(name[i++]);
       continue;
     }
+    append_decomposed(out, fold_case(d.code));
     i += d.length;
-    const char32_t c = fold_case(d.code);
-    const std::size_t at = (static_cast<std::size_t>(c) - 0xC0) * 2;
-    if (c >= 0xC0 && at < decompositions.size() && decompositions[at] != '.') {
-      out += decompositions[at];
-      append_utf8(out, accents[decompositions[at + 1] - 'a']);
-    } else {
-      append_utf8(out, c);
-    }
   }
 }
 
@@ -7779,21 +7842,35 @@ inline std::uint64_t hash_name(std::string_view text, const std::uint64_t (&salt
   return h;
 }
 
-// Merge sort, of what is cheap to move: fewer comparisons than a heap needs, and names are dear to compare.
-template <class T>
-void sort_by_merging(std::vector<T>& items) {
-  std::vector<T> merged(items.size());
+// Merge sort: fewer comparisons than a heap needs, and names are dear to compare.
+template <class T, class Less>
+void sort_by_merging(std::vector<T>& items, Less less) {
+  std::vector<T> merged(items);
   for (std::size_t width = 1; width < items.size(); width *= 2) {
     for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {
       const auto bound = [&](std::size_t at) { return at < items.size() ? at : items.size(); };
       const std::size_t middle = bound(begin + width), end = bound(begin + 2 * width);
       for (std::size_t left = begin, right = middle, to = begin; to < end; ++to) {
-        const bool take_right = left == middle || (right < end && items[right] < items[left]);
-        merged[to] = std::move(items[take_right ? right++ : left++]);
+        const bool take_right = left == middle || (right < end && less(items[right], items[left]));
+        merged[to] = items[take_right ? right++ : left++];
       }
     }
     items.swap(merged);
   }
+}
+
+// The first of [low, high) that `before` does not hold for.
+template <class Before>
+std::size_t partition_point(std::size_t low, std::size_t high, Before before) {
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (before(middle)) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
 }
 
 inline bool ends_with(std::string_view text, std::string_view end) noexcept {
@@ -7826,277 +7903,279 @@ class vault_names {
   static constexpr std::uint32_t none = 0xFFFFFFFF;
   enum class sort_of { note, file, alias };
 
-  struct item {
-    std::size_t at;
-    std::uint32_t size;
-    std::uint32_t leads_to;  // an alias: its note; else the item itself
-  };
-
   bool exact = false;            // names are paths, compared byte for byte; else notes go without ".md", folded
   std::uint32_t hidden = none;   // an item that is as good as not there
 
+  vault_names() : salt_{os::random_bits(), os::random_bits()} {}
+  std::uint32_t size() const noexcept { return static_cast<std::uint32_t>(ends_.size()); }
   std::uint32_t notes() const noexcept { return notes_; }
   sort_of sort(std::uint32_t i) const noexcept {
     return i < notes_ ? sort_of::note : i < files_ ? sort_of::file : sort_of::alias;
   }
-  std::string_view name(std::uint32_t i) const { return std::string_view(text_).substr(items_[i].at, items_[i].size); }
+  std::string_view name(std::uint32_t i) const {  // a zero follows
+    const std::size_t begin = i == 0 ? 0 : ends_[i - 1] + std::size_t{1};
+    return std::string_view(text_).substr(begin, ends_[i] - begin);
+  }
   std::string_view folder(std::uint32_t i) const {  // with its "/"
     const std::string_view n = name(i);
     return n.substr(0, n.rfind('/') + 1);
   }
-  std::uint32_t leads_to(std::uint32_t i) const noexcept { return items_[i].leads_to; }
-
-  // In this order: notes, files, aliases.
-  void add(std::string_view name, sort_of s, std::uint32_t leads_to = none) {
-    const auto number = static_cast<std::uint32_t>(items_.size());
-    items_.push_back({text_.size(), static_cast<std::uint32_t>(name.size()), leads_to == none ? number : leads_to});
-    text_ += name;
-    if (s == sort_of::note) notes_ = number + 1;
-    if (s != sort_of::alias) files_ = number + 1;
+  std::uint32_t leads_to(std::uint32_t i) const noexcept {  // an alias to its note, others to themselves
+    return i < files_ ? i : aliased_[i - files_];
   }
+  std::uint64_t hash(std::string_view key) const noexcept { return hash_name(key, salt_); }
 
-  void rename(std::uint32_t i, std::string_view name) {
-    items_[i].at = text_.size();
-    items_[i].size = static_cast<std::uint32_t>(name.size());
-    text_ += name;
+  // In this order: notes, files, aliases. False: there are too many.
+  bool add(std::string_view name, sort_of s, std::uint32_t note = none) {
+    if (text_.size() + name.size() >= none || ends_.size() >= none / 2) return false;
+    text_.append(name);
+    ends_.push_back(static_cast<std::uint32_t>(text_.size()));
+    text_ += '\0';
+    if (s == sort_of::alias) return aliased_.push_back(note), true;
+    if (s == sort_of::note) notes_ = size();
+    files_ = size();
+    return true;
   }
 
   void build() {
-    entries_.clear();
-    slots_.assign(64, none);
-    salt_[0] = os::random_bits();
-    salt_[1] = os::random_bits();
-    std::string key;
-    for (std::uint32_t i = 0; i < items_.size(); ++i) {
-      if (i == hidden || items_[i].leads_to == hidden) continue;
-      key_of(i, key);
-      insert(key, i);
-      if (exact || sort(i) == sort_of::alias) continue;
-      constexpr int longest_end = 16;  // folders: deeper ends of a path are not worth their quadratic cost
-      std::size_t slash = key.size();
-      for (int n = 0; n < longest_end && slash != 0; ++n) {
-        slash = key.rfind('/', slash - 1);
-        if (slash == std::string::npos) break;
-        insert(std::string_view(key).substr(slash + 1), i);
-      }
+    std::vector<std::uint64_t> order;  // the best first: a note before a file before an alias, then the shortest path
+    for (std::uint32_t i = 0; i < size(); ++i) {
+      if (i == hidden || leads_to(i) == hidden) continue;
+      const std::uint64_t length = name(i).size() < 0xFFFF ? name(i).size() : 0xFFFF;
+      order.push_back(std::uint64_t(sort(i)) << 48 | length << 32 | i);
     }
+    sort_by_merging(order, [](std::uint64_t a, std::uint64_t b) { return a < b; });
+    std::vector<entry> found;
+    std::string key;
+    for (const std::uint64_t ranked : order) each_key(static_cast<std::uint32_t>(ranked), key, found);
+    std::size_t buckets = 1;
+    while (buckets * 4 < found.size()) buckets *= 2;
+    first_.assign(buckets + 1, 0);
+    for (const entry& e : found) ++first_[bucket_of(e.hash) + 1];
+    for (std::size_t b = 0; b < buckets; ++b) first_[b + 1] += first_[b];
+    entries_.resize(found.size());
     entries_.shrink_to_fit();
-    items_.shrink_to_fit();
+    std::vector<std::uint32_t> next(first_);
+    for (const entry& e : found) entries_[next[bucket_of(e.hash)]++] = e;
+    ends_.shrink_to_fit();
     text_.shrink_to_fit();
   }
 
-  // What has this key: the best first (a note before a file before an alias, then the shortest path); none if nothing.
-  std::uint32_t find(std::string_view key) const { return slots_.empty() ? none : slots_[slot_of(key, hash_of(key))]; }
+  // The entry of the best item that has this key, and the next best after it; none if there is none.
+  std::uint32_t find(std::string_view key) const {
+    if (entries_.empty()) return none;
+    const auto hashed = static_cast<std::uint32_t>(hash(key));
+    return search(key, hashed, first_[bucket_of(hashed)]);
+  }
+  std::uint32_t next_of(std::uint32_t e, std::string_view key) const { return search(key, entries_[e].hash, e + 1); }
   std::uint32_t item_of(std::uint32_t e) const noexcept { return entries_[e].item; }
-  std::uint32_t next_of(std::uint32_t e) const noexcept { return entries_[e].same; }  // none: the last
-  bool has_rival(std::uint32_t e) const noexcept {
-    const std::uint32_t first = entries_[e].item, second = entries_[e].same;
-    return second != none && sort(entries_[second].item) == sort(first) &&
-           leads_to(entries_[second].item) != leads_to(first);
+  // Whether something else of the same sort has the key, too.
+  bool has_rival(std::uint32_t e, std::string_view key) const {
+    const std::uint32_t best = item_of(e);
+    for (e = next_of(e, key); e != none && sort(item_of(e)) == sort(best); e = next_of(e, key)) {
+      if (leads_to(item_of(e)) != leads_to(best)) return true;
+    }
+    return false;
   }
   // Whether `key` is all of the item's name, not only its end.
   bool is_whole(std::uint32_t i, std::string_view key) const {
     std::string own;
-    key_of(i, own);
+    append_key(i, own);
     return own == key;
-  }
-  void key_of(std::uint32_t i, std::string& key) const {
-    std::string_view n = name(i);
-    key.clear();
-    if (exact) {
-      key = n;
-    } else {
-      if (sort(i) == sort_of::note) n.remove_suffix(3);
-      append_folded(key, n);
-    }
   }
 
  private:
   struct entry {
-    std::uint32_t hash, item, same;
+    std::uint32_t hash, item;
   };
 
-  std::size_t key_size(std::uint32_t i) const {
-    std::string key;
-    key_of(i, key);
-    return key.size();
+  std::string_view stem(std::uint32_t i) const {
+    const std::string_view n = name(i);
+    return exact || sort(i) != sort_of::note ? n : n.substr(0, n.size() - 3);
   }
 
-  std::uint32_t hash_of(std::string_view key) const noexcept {
-    return static_cast<std::uint32_t>(hash_name(key, salt_));
+  void append_key(std::uint32_t i, std::string& key) const {
+    if (exact) {
+      key += stem(i);
+    } else {
+      append_folded(key, stem(i));
+    }
   }
 
-  std::size_t slot_of(std::string_view key, std::uint32_t hash) const {
+  void each_key(std::uint32_t i, std::string& key, std::vector<entry>& found) const {
+    key.clear();
+    append_key(i, key);
+    std::string_view end = key;
+    int longest_end = exact || sort(i) == sort_of::alias ? 0 : 16;  // more folders are not worth their quadratic cost
+    found.push_back({static_cast<std::uint32_t>(hash(end)), i});
+    for (std::size_t slash = end.rfind('/'); slash != std::string::npos && slash != 0 && longest_end-- > 0;
+         slash = end.rfind('/', slash - 1)) {
+      found.push_back({static_cast<std::uint32_t>(hash(end.substr(slash + 1))), i});
+    }
+  }
+
+  // Whether the item's key, or what follows a "/" in it, is `key`. Seldom asked for anything but ASCII.
+  bool has_key(std::uint32_t i, std::string_view key) const {
+    const std::string_view n = stem(i);
+    if (exact) return n == key;
+    std::size_t at = key.size(), from = n.size();
+    for (; at != 0 && from != 0 && static_cast<unsigned char>(n[from - 1]) < 0x80; --at, --from) {
+      if (fold_ascii(n[from - 1]) != key[at - 1]) return false;
+    }
+    const bool whole_only = sort(i) == sort_of::alias;
+    if (at == 0) return from == 0 || (n[from - 1] == '/' && !whole_only);
+    if (from == 0) return false;
     std::string own;
-    for (std::size_t slot = hash & (slots_.size() - 1);; slot = (slot + 1) & (slots_.size() - 1)) {
-      if (slots_[slot] == none) return slot;
-      const entry& e = entries_[slots_[slot]];
-      if (e.hash != hash) continue;
-      key_of(e.item, own);
-      if (ends_with(own, key)) return slot;
-    }
+    append_folded(own, n);
+    const std::size_t before = own.size() - (own.size() < key.size() ? own.size() : key.size());
+    return ends_with(own, key) && (before == 0 || (own[before - 1] == '/' && !whole_only));
   }
 
-  void insert(std::string_view key, std::uint32_t i) {
-    const std::uint32_t hash = hash_of(key);
-    const std::size_t slot = slot_of(key, hash);
-    const auto number = static_cast<std::uint32_t>(entries_.size());
-    const std::uint32_t head = slots_[slot];
-    entries_.push_back({hash, i, none});
-    if (head == none) {
-      slots_[slot] = number;
-      if (++used_ * 2 > slots_.size()) grow();
-    } else if (sort(i) == sort(entries_[head].item)) {
-      if (key_size(i) < key_size(entries_[head].item)) std::swap(entries_[head].item, entries_[number].item);
-      entries_[number].same = std::exchange(entries_[head].same, number);
-    } else {  // after the second, which is of the first one's sort if any is
-      std::uint32_t& link = entries_[head].same == none ? entries_[head].same : entries_[entries_[head].same].same;
-      entries_[number].same = link;
-      link = number;
-    }
-  }
+  std::size_t bucket_of(std::uint32_t hash) const noexcept { return hash & (first_.size() - 2); }
 
-  void grow() {
-    std::vector<std::uint32_t> old(slots_.size() * 2, none);
-    old.swap(slots_);
-    for (const std::uint32_t number : old) {
-      if (number == none) continue;
-      std::size_t slot = entries_[number].hash & (slots_.size() - 1);
-      while (slots_[slot] != none) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = number;
+  std::uint32_t search(std::string_view key, std::uint32_t hash, std::uint32_t e) const {
+    for (const std::uint32_t end = first_[bucket_of(hash) + 1]; e < end; ++e) {
+      if (entries_[e].hash == hash && has_key(entries_[e].item, key)) return e;
     }
+    return none;
   }
 
   std::string text_;
-  std::vector<item> items_;
-  std::uint32_t notes_ = 0, files_ = 0;
+  std::vector<std::uint32_t> ends_, aliased_, first_;
   std::vector<entry> entries_;
-  std::vector<std::uint32_t> slots_;
-  std::size_t used_ = 0;
-  std::uint64_t salt_[2] = {};
+  std::uint32_t notes_ = 0, files_ = 0;
+  std::uint64_t salt_[2];
 };
 
 // ---- the walk
 
-struct vault_folder {
-  path::string_type native;  // relative; empty: the top
-  std::string name;          // the same in UTF-8, with a "/" at its end unless empty
-};
-
-struct vault_file {
-  std::string name;
-  std::uint32_t folder;
-  bool symlink;
-
-  bool operator<(const vault_file& o) const noexcept { return name < o.name; }
-};
-
-struct vault_listing {
+struct vault_walk {
   os::directory top;
-  std::vector<vault_folder> folders;
-  std::vector<vault_file> notes, others;
+  vault_names names;  // notes in byte order, then files
   std::vector<graph_failure> failures;
   bool symlinks = false;  // somewhere
 };
 
-inline os::directory open_folder(const vault_listing& v, std::uint32_t folder, status& s) {
-  const path::string_type& native = v.folders[folder].native;
-  return os::open_directory_at(v.top, native.empty() ? path::string_type(1, '.').c_str() : native.c_str(), false, s);
-}
-
-// One entry of a folder: a folder to be listed later, a note or another file.
-inline void list_entry(vault_listing& v, std::uint32_t folder, const os::directory& d, os::name n, os::kind type) {
-  std::string name = v.folders[folder].name;
+// A name from the root as the system wants it; for names that a zero follows.
+inline os::name native_name(std::string_view name, path::string_type& buffer) {
   if constexpr (sizeof(path::value_type) == 1) {
-    name.append(n, n + std::char_traits<path::value_type>::length(n));
+    return name.data();
   } else {
-    name += to_utf8(path(n));
+    buffer = from_utf8(name).value_or(path()).make_preferred().native();
+    return buffer.c_str();
   }
-  if (type == os::kind::none || type == os::kind::symlink) {
-    v.symlinks = v.symlinks || type == os::kind::symlink;
-    os::info real;
-    status gone;
-    os::get_info_at(d, n, true, real, gone);
-    if (type == os::kind::none) {
-      os::info own;
-      os::get_info_at(d, n, false, own, gone);
-      type = own.type;
-      v.symlinks = v.symlinks || type == os::kind::symlink;
-    }
-    if (type == os::kind::symlink && real.type != os::kind::regular) return;
-  }
-  if (type == os::kind::other || type == os::kind::none) return;
-  const bool md = ends_with(name, ".md");
-  if (type == os::kind::directory) {
-    path::string_type native = v.folders[folder].native;
-    if (!native.empty()) native += path::preferred_separator;
-    v.folders.push_back({native + path::string_type(n), name + "/"});
-    if (!md) return;  // else it exists under that name, which exact resolution asks for
-  }
-  const bool note = md && type != os::kind::directory;
-  (note ? v.notes : v.others).push_back({std::move(name), folder, type == os::kind::symlink});
 }
 
-inline bool list_vault(const path& directory, bool include_hidden, vault_listing& v, status& s) {
-  if (directory.empty()) return s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
-  v.top = os::open_directory(directory, s);
-  if (!v.top.h) return false;
-  v.folders.push_back({});
-  for (std::uint32_t i = 0; i < v.folders.size(); ++i) {
-    status own;
-    const os::directory d = open_folder(v, i, own);
-    if (d.h) {
-      os::list(d, [&](os::name n, os::kind type) {
-        if (include_hidden || *n != '.') list_entry(v, i, d, n, type);
-        return true;
-      }, own);
-    }
-    if (!own.failed()) continue;
-    if (i == 0) return s.fail(own.step, own.code);
-    v.failures.push_back({v.folders[i].name.substr(0, v.folders[i].name.size() - 1), own.code});
-  }
-  sort_by_merging(v.notes);
-  sort_by_merging(v.others);
-  return true;
-}
+struct found_name {
+  std::size_t at, size;  // of the path from the root, in `vault_lister::text_`; a folder's with its "/"
+  bool folder;
+};
 
-// Reads notes one after the other into one buffer, each relative to the handle of its folder.
-class note_reader {
+// Lists a vault in the byte order of its paths: each folder's names are put in order, "/" at the end of a folder's, and
+// what it holds comes in its place.
+class vault_lister {
  public:
-  explicit note_reader(const vault_listing& v) : v_(v) {}
+  vault_lister(vault_walk& v, bool include_hidden) : v_(v), include_hidden_(include_hidden) {}
 
-  const os::directory& folder_of(const vault_file& f, status& s) {
-    if (!d_.h || folder_ != f.folder) d_ = open_folder(v_, folder_ = f.folder, s);
-    return d_;
-  }
-  os::name leaf_of(const vault_file& f) {  // valid until the next call
-    leaf_.clear();
-    append_native(leaf_, std::string_view(f.name).substr(v_.folders[f.folder].name.size()));
-    return leaf_.c_str();
-  }
-  bool read(const vault_file& f, std::string_view& text, status& s) {
-    const os::directory& d = folder_of(f, s);
-    if (!d.h) return false;
-    const os::handle h = os::open_at(d, leaf_of(f), os::read_only, 0, s);
-    if (!h) return false;
-    os::info now;
-    if (f.symlink && os::get_info(h, now, s) && now.type != os::kind::regular) s.fail("", os::wrong_kind(now.type));
-    std::size_t size = 0;
-    for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
-      if (size == buffer_.size()) buffer_.resize(size == 0 ? std::size_t{1} << 16 : size * 2);
-      n = os::read_some(h, buffer_.data() + size, buffer_.size() - size, s);
+  bool run(status& s) {
+    todo_.push_back({0, 0, true});
+    while (!todo_.empty()) {
+      const found_name f = todo_.back();
+      todo_.pop_back();
+      const bool md = ends_with(name(f), f.folder ? ".md/" : ".md");
+      if (f.folder && !list(f, s)) return false;
+      if (md && !f.folder) {
+        if (!v_.names.add(name(f), vault_names::sort_of::note)) return too_many(s);
+      } else if (md || !f.folder) {  // a folder, too, exists under that name, which exact resolution asks for
+        files_.push_back({f.at, f.size - (f.folder ? 1 : 0), false});
+      }
     }
-    text = std::string_view(buffer_.data(), size);
-    return !s.failed();
+    for (const found_name& f : files_) {
+      if (!v_.names.add(name(f), vault_names::sort_of::file)) return too_many(s);
+    }
+    return true;
   }
 
  private:
-  const vault_listing& v_;
-  os::directory d_;
-  path::string_type leaf_;
-  std::uint32_t folder_ = 0;
-  std::vector<char> buffer_;
+  static bool too_many(status& s) { return s.fail("", std::make_error_code(std::errc::value_too_large)); }
+
+  std::string_view name(const found_name& f) const { return std::string_view(text_).substr(f.at, f.size); }
+
+  bool list(const found_name& folder, status& s) {
+    std::vector<found_name> found;
+    const std::string inside(name(folder));
+    const std::string own = inside.empty() ? "." : inside.substr(0, inside.size() - 1);
+    path::string_type buffer;
+    status failed;
+    os::list_at(v_.top, native_name(own, buffer), [&](os::name n, os::kind type) {
+      if (include_hidden_ || *n != '.') add(inside, n, type, found);
+      return true;
+    }, failed);
+    if (failed.failed() && inside.empty()) return s.fail(failed.step, failed.code);
+    if (failed.failed()) v_.failures.push_back({own, failed.code});
+    sort_by_merging(found, [&](const found_name& a, const found_name& b) {
+      return name(b).substr(inside.size()) < name(a).substr(inside.size());  // the last is taken first
+    });
+    todo_.insert(todo_.end(), found.begin(), found.end());
+    return true;
+  }
+
+  void add(const std::string& inside, os::name n, os::kind type, std::vector<found_name>& found) {
+    const std::size_t at = text_.size();
+    text_ += inside;
+    if constexpr (sizeof(path::value_type) == 1) {
+      text_ += n;
+    } else {
+      text_ += to_utf8(path(n));
+    }
+    const auto kind_of = [&](bool follow) {
+      os::info info;
+      status gone;
+      path::string_type buffer;
+      os::get_info_at(v_.top, native_name(std::string_view(text_).substr(at), buffer), follow, info, gone);
+      return info.type;
+    };
+    if (type == os::kind::none) type = kind_of(false);
+    if (type == os::kind::symlink) {
+      v_.symlinks = true;
+      if (kind_of(true) == os::kind::regular) type = os::kind::regular;
+    }
+    const bool folder = type == os::kind::directory;
+    if (!folder && type != os::kind::regular) return text_.resize(at);
+    if (folder) text_ += '/';
+    found.push_back({at, text_.size() - at, folder});
+  }
+
+  vault_walk& v_;
+  bool include_hidden_;
+  std::string text_;
+  std::vector<found_name> todo_, files_;
 };
+
+inline bool list_vault(const path& directory, bool include_hidden, vault_walk& v, status& s) {
+  if (directory.empty()) return s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  v.top = os::open_directory(directory, s);
+  return v.top.h && vault_lister(v, include_hidden).run(s);
+}
+
+// visit(number, text) for each note in order, all read into one buffer; notes that cannot be read go to the failures.
+template <class F>
+void read_notes(vault_walk& v, progress_call progress, F&& visit) {
+  std::vector<char> buffer(std::size_t{1} << 14);
+  path::string_type native;
+  for (std::uint32_t i = 0; i < v.names.notes(); ++i) {
+    status s;
+    const os::handle h = os::open_at(v.top, native_name(v.names.name(i), native), os::read_only, 0, s);
+    std::size_t size = 0;
+    for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
+      if (size == buffer.size()) buffer.resize(size * 2);
+      n = os::read_some(h, buffer.data() + size, buffer.size() - size, s);
+    }
+    if (s.failed()) v.failures.push_back({std::string(v.names.name(i)), s.code});
+    visit(i, s.failed() ? std::string_view() : std::string_view(buffer.data(), size), !s.failed());
+    if (progress.call != nullptr) progress.call(progress.object, i + std::size_t{1}, v.names.notes());
+  }
+}
 
 // ---- what notes say about themselves
 
@@ -8150,7 +8229,7 @@ void each_alias(std::string_view frontmatter, F&& alias) {
 }
 
 // Headings and block names as a link writes them: folded, and punctuation that a link cannot hold made a space.
-inline std::uint64_t anchor_hash(std::string_view anchor, char sort, const std::uint64_t (&salt)[2]) {
+inline std::uint64_t anchor_hash(const vault_names& names, std::uint32_t note, std::string_view anchor, char sort) {
   std::string folded(1, sort), spaced;
   append_folded(folded, strip(anchor));
   for (const char c : folded) {
@@ -8159,15 +8238,14 @@ inline std::uint64_t anchor_hash(std::string_view anchor, char sort, const std::
     if (space && !spaced.empty() && spaced.back() != ' ') spaced += ' ';
   }
   while (!spaced.empty() && spaced.back() == ' ') spaced.pop_back();
-  return hash_name(spaced, salt);
+  return names.hash(spaced) + note * std::uint64_t{0x9E3779B97F4A7C15};
 }
 
 // Every heading (outside code) and every "^name" at the end of a line.
 template <class F>
 void each_anchor(std::string_view text, F&& found) {
-  wikilink_scan s;
-  s.text = text;
-  s.frontmatter_end = s.at = find_frontmatter_end(text);
+  wikilink_scan s = start_scan(text, false);
+  s.at = s.frontmatter_end;
   std::string_view above;
   while (s.at < text.size()) {
     const std::size_t began = s.at;
@@ -8216,11 +8294,12 @@ struct resolver {
 
 inline resolution resolve_exact(resolver& r, std::string_view slug) {
   if (slug.empty() || slug.front() == '/' || slug.find('\0') != std::string_view::npos) return {link_status::unsafe};
-  const bool inside = normalize_name(std::string(slug) + ".md", r.normal);
+  r.key.assign(slug).append(".md");
+  const bool inside = normalize_name(r.key, r.normal);
   const std::uint32_t entry = inside ? r.names.find(r.normal) : vault_names::none;
-  const bool hidden = r.normal.front() == '.' || r.normal.find("/.") != std::string::npos;
   const bool certain = inside && !r.ask_system;
   if (certain && entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
+  const bool hidden = r.normal.front() == '.' || r.normal.find("/.") != std::string::npos;
   if (certain && !hidden) return {link_status::broken};
   const std::optional<path> article = article_path(slug, r.directory);
   if (!article) return {link_status::unsafe};
@@ -8255,6 +8334,28 @@ inline std::uint32_t find_name(resolver& r, bool whole) {
   return look(false);
 }
 
+// Which of several that fit: the exact path, unless another differs from it in case only; else the one in the note's
+// own folder; else the best.
+inline resolution choose(resolver& r, std::uint32_t entry, std::uint32_t source) {
+  const std::uint32_t best = r.names.item_of(entry);
+  if (r.names.is_whole(best, r.key)) {
+    if (!r.names.is_whole(r.names.item_of(r.names.next_of(entry, r.key)), r.key)) return {link_status::ok, best};
+    const bool note_like = r.names.sort(best) == vault_names::sort_of::note && !ends_with(r.normal, ".md");
+    for (std::uint32_t e = entry; e != vault_names::none; e = r.names.next_of(e, r.key)) {
+      if (r.names.name(r.names.item_of(e)) == r.normal + (note_like ? ".md" : ""))
+        return {link_status::ok, r.names.item_of(e)};
+    }
+  } else if (source != vault_names::none && r.names.sort(best) != vault_names::sort_of::alias) {
+    std::string beside;
+    append_folded(beside, r.names.folder(source));
+    const std::uint32_t nearby = r.names.find(beside.append(r.key));
+    if (nearby != vault_names::none && r.names.is_whole(r.names.item_of(nearby), beside)) {
+      return {link_status::ambiguous, r.names.item_of(nearby)};
+    }
+  }
+  return {link_status::ambiguous, r.names.leads_to(best)};
+}
+
 inline resolution resolve_name(resolver& r, std::string_view note, std::uint32_t source) {
   if (note.empty()) return {source == vault_names::none ? link_status::broken : link_status::ok, source};
   if (note.find('\0') != std::string_view::npos) return {link_status::unsafe};
@@ -8266,26 +8367,8 @@ inline resolution resolve_name(resolver& r, std::string_view note, std::uint32_t
   }
   const std::uint32_t entry = r.normal.empty() ? vault_names::none : find_name(r, rooted || relative);
   if (entry == vault_names::none) return {rooted ? link_status::unsafe : link_status::broken};
-  const std::uint32_t best = r.names.item_of(entry);
-  if (!r.names.has_rival(entry)) return {link_status::ok, r.names.leads_to(best)};
-  if (r.names.is_whole(best, r.key)) {  // the exact path, unless another differs from it in case only
-    if (!r.names.is_whole(r.names.item_of(r.names.next_of(entry)), r.key)) return {link_status::ok, best};
-    const bool note_like = r.names.sort(best) == vault_names::sort_of::note && !ends_with(r.normal, ".md");
-    for (std::uint32_t e = entry; e != vault_names::none; e = r.names.next_of(e)) {
-      if (r.names.name(r.names.item_of(e)) == r.normal + (note_like ? ".md" : ""))
-        return {link_status::ok, r.names.item_of(e)};
-    }
-    return {link_status::ambiguous, r.names.leads_to(best)};
-  }
-  if (source != vault_names::none && r.names.sort(best) != vault_names::sort_of::alias) {
-    std::string beside;
-    append_folded(beside, r.names.folder(source));
-    const std::uint32_t nearby = r.names.find(beside.append(r.key));
-    if (nearby != vault_names::none && r.names.is_whole(r.names.item_of(nearby), beside)) {
-      return {link_status::ambiguous, r.names.item_of(nearby)};
-    }
-  }
-  return {link_status::ambiguous, r.names.leads_to(best)};
+  if (r.names.has_rival(entry, r.key)) return choose(r, entry, source);
+  return {link_status::ok, r.names.leads_to(r.names.item_of(entry))};
 }
 
 // ---- the graph
@@ -8294,7 +8377,6 @@ struct vault_link {  // 16 bytes, because there are many; the note it stands in 
   std::uint32_t target, item, line;
   std::uint32_t column : 27, status : 3, embed : 1, frontmatter : 1;
 
-  link_status state() const noexcept { return static_cast<link_status>(status); }
   void set(link_status to, std::uint32_t leads_to) noexcept {
     status = static_cast<unsigned>(to) & 7;
     item = leads_to;
@@ -8312,22 +8394,12 @@ struct vault_index {
   std::vector<vault_link> links;
   std::vector<std::uint32_t> first_link, inbound, first_backlink, backlinks, orphans;
   std::vector<bool> unreadable;
-  struct candidate_list {
-    std::uint32_t entry, first, count;
-    bool operator<(const candidate_list& o) const noexcept { return entry < o.entry; }
-  };
-  std::vector<candidate_list> candidate_lists;
-  std::vector<std::uint32_t> candidates;
   std::size_t counts[5] = {};
   std::vector<graph_failure> failures;
 
   std::uint32_t source_of(std::size_t link) const {  // the last note whose first link is not behind it
-    std::size_t low = 0, high = first_link.size() - 1;
-    while (high - low > 1) {
-      const std::size_t middle = low + (high - low) / 2;
-      (first_link[middle] <= link ? low : high) = middle;
-    }
-    return static_cast<std::uint32_t>(low);
+    const auto not_behind = [&](std::size_t i) { return first_link[i] <= link; };
+    return static_cast<std::uint32_t>(partition_point(0, first_link.size() - 1, not_behind) - 1);
   }
   std::string_view target(std::uint32_t i) const {
     const std::size_t begin = i == 0 ? 0 : target_ends[i - 1];
@@ -8337,157 +8409,131 @@ struct vault_index {
 };
 
 inline resolution resolve(const vault_index& v, resolver& r, std::string_view target, std::uint32_t source) {
-  if (v.options.resolve == link_resolution::exact) return resolve_exact(r, target);
+  if (v.names.exact) return resolve_exact(r, target);
   return resolve_name(r, strip(target.substr(0, target.find('#'))), source);
 }
 
 // Fills a vault_index: names, then links note by note, then what they lead to.
 class vault_builder {
  public:
-  explicit vault_builder(vault_index& v) : v_(v), slots_(1024, none) {
-    salt_[0] = os::random_bits();
-    salt_[1] = os::random_bits();
-  }
+  explicit vault_builder(vault_index& v) : v_(v), slots_(1024) {}
 
   bool run(progress_call progress, status& s) {
-    vault_listing listing;
-    if (!list_vault(v_.directory, v_.options.include_hidden, listing, s)) return false;
-    if (listing.notes.size() + listing.others.size() >= none / 2)
-      return s.fail("", std::make_error_code(std::errc::value_too_large));
-    v_.symlinks = listing.symlinks;
-    v_.failures = std::move(listing.failures);
-    v_.names.exact = v_.options.resolve == link_resolution::exact;
-    for (const vault_file& f : listing.notes) v_.names.add(f.name, vault_names::sort_of::note);
-    for (const vault_file& f : listing.others) v_.names.add(f.name, vault_names::sort_of::file);
-    listing.others = {};
-    read_all(listing, progress);
+    vault_walk walk;
+    walk.names.exact = v_.options.resolve == link_resolution::exact;
+    if (!list_vault(v_.directory, v_.options.include_hidden, walk, s)) return false;
+    v_.first_link.reserve(walk.names.notes() + std::size_t{1});
+    v_.unreadable.assign(walk.names.notes(), false);
+    read_notes(walk, progress, [&](std::uint32_t i, std::string_view text, bool read) {
+      v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
+      if (read && (v_.links.size() + text.size() / 5 >= none || v_.target_text.size() + text.size() >= none)) {
+        walk.failures.push_back({std::string(walk.names.name(i)), std::make_error_code(std::errc::file_too_large)});
+        read = false;
+      }
+      v_.unreadable[i] = !read;
+      read_note(i, read ? text : std::string_view(), walk.names);
+    });
+    v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
+    v_.symlinks = walk.symlinks;
+    v_.failures = std::move(walk.failures);
+    v_.names = std::move(walk.names);
     for (const auto& [name, note] : aliases_) v_.names.add(name, vault_names::sort_of::alias, note);
-    slots_ = {};
-    v_.names.build();
-    resolve_all();
-    count();
+    finish();
     return true;
   }
 
  private:
   static constexpr std::uint32_t none = vault_names::none;
 
-  void read_all(const vault_listing& listing, progress_call progress) {
-    note_reader reader(listing);
-    v_.unreadable.assign(listing.notes.size(), false);
-    v_.first_link.reserve(listing.notes.size() + 1);
-    for (std::uint32_t i = 0; i < listing.notes.size(); ++i) {
-      v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
-      first_anchor_.push_back(anchors_.size());
-      status s;
-      std::string_view text;
-      const bool read = reader.read(listing.notes[i], text, s);
-      if (read && (v_.links.size() + text.size() / 5 >= none || v_.target_text.size() + text.size() >= none)) {
-        s.fail("", std::make_error_code(std::errc::file_too_large));
-      }
-      if (s.failed()) {
-        v_.failures.push_back({listing.notes[i].name, s.code});
-        v_.unreadable[i] = true;
-      } else {
-        read_note(i, text);
-      }
-      if (progress.call != nullptr) progress.call(progress.object, i + 1, listing.notes.size());
-    }
-    v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
-    first_anchor_.push_back(anchors_.size());
-    v_.links.shrink_to_fit();
-    v_.target_ends.shrink_to_fit();
-    v_.target_text.shrink_to_fit();
-  }
-
-  void read_note(std::uint32_t note, std::string_view text) {
-    wikilink_options how;
-    how.include_code = v_.options.include_code;
-    const bool by_name = v_.options.resolve == link_resolution::name;
+  void read_note(std::uint32_t note, std::string_view text, const vault_names& names) {
+    wikilink_scan s = start_scan(text, v_.options.include_code);
     text_position at;
     std::size_t counted = 0;
-    for (const wikilink& link : wikilinks(text, how)) {
+    for (wikilink link; next_link(s, link); counted = link.offset) {
       const text_position step = position_of(text.substr(counted), link.offset - counted);
       at.column = step.line == 1 ? at.column + step.column - 1 : step.column;
       at.line += step.line - 1;
-      counted = link.offset;
       std::string_view target = link.target;
-      const bool for_table = link.piped && !target.empty() && target.back() == '\\' && (by_name || !how.include_code);
+      const bool for_table =
+          link.piped && !target.empty() && target.back() == '\\' && !(names.exact && v_.options.include_code);
       if (for_table) target.remove_suffix(1);
       vault_link found = {};
-      found.target = intern(strip(target));
+      found.target = intern(strip(target), names);
       found.line = static_cast<std::uint32_t>(at.line);
       found.column = static_cast<unsigned>(at.column < longest_column ? at.column : longest_column) & longest_column;
       found.embed = link.embed;
       found.frontmatter = link.frontmatter;
       v_.links.push_back(found);
     }
-    if (!by_name) return;
-    each_alias(text.substr(0, find_frontmatter_end(text)),
+    if (names.exact) return;
+    each_alias(text.substr(0, s.frontmatter_end),
                [&](std::string_view alias) { aliases_.emplace_back(std::string(alias), note); });
-    if (v_.options.check_anchors) {
-      each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(a, sort, salt_)); });
-    }
+    if (!v_.options.check_anchors) return;
+    each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(names, note, a, sort)); });
   }
 
-  std::uint32_t intern(std::string_view text) {
+  // Targets that were seen, by the upper half of their hash; the lower half is their number and one.
+  std::uint32_t intern(std::string_view text, const vault_names& names) {
     if ((v_.target_ends.size() + 1) * 2 > slots_.size()) grow();
     const std::size_t last = slots_.size() - 1;
-    for (std::size_t slot = static_cast<std::size_t>(hash_name(text, salt_)) & last;; slot = (slot + 1) & last) {
-      if (slots_[slot] == none) {
-        slots_[slot] = static_cast<std::uint32_t>(v_.target_ends.size());
-        v_.target_text += text;
-        v_.target_ends.push_back(static_cast<std::uint32_t>(v_.target_text.size()));
-        return slots_[slot];
-      }
-      if (v_.target(slots_[slot]) == text) return slots_[slot];
+    const std::uint64_t hash = names.hash(text) >> 32;
+    for (std::size_t slot = static_cast<std::size_t>(hash) & last;; slot = (slot + 1) & last) {
+      const auto seen = static_cast<std::uint32_t>(slots_[slot]) - 1;
+      if (slots_[slot] >> 32 == hash && seen != none && v_.target(seen) == text) return seen;
+      if (seen != none) continue;
+      v_.target_text += text;
+      v_.target_ends.push_back(static_cast<std::uint32_t>(v_.target_text.size()));
+      slots_[slot] = hash << 32 | v_.target_ends.size();
+      return static_cast<std::uint32_t>(v_.target_ends.size() - 1);
     }
   }
 
   void grow() {
-    slots_.assign(slots_.size() * 2, none);
-    for (std::uint32_t i = 0; i < v_.target_ends.size(); ++i) {
-      std::size_t slot = static_cast<std::size_t>(hash_name(v_.target(i), salt_)) & (slots_.size() - 1);
-      while (slots_[slot] != none) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = i;
+    std::vector<std::uint64_t> old(slots_.size() * 2);
+    old.swap(slots_);
+    for (const std::uint64_t seen : old) {
+      if (seen == 0) continue;
+      std::size_t slot = static_cast<std::size_t>(seen >> 32) & (slots_.size() - 1);
+      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = seen;
     }
   }
 
-  // Most targets mean the same wherever they stand: those are resolved once.
+  void finish() {
+    slots_ = {};
+    v_.links.shrink_to_fit();
+    v_.target_ends.shrink_to_fit();
+    v_.target_text.shrink_to_fit();
+    v_.names.build();
+    sort_by_merging(anchors_, [](std::uint64_t a, std::uint64_t b) { return a < b; });
+    resolve_all();
+    list_backlinks();
+  }
+
+  // Most targets mean the same wherever they stand: those are resolved once. Then inbound counts.
   void resolve_all() {
+    const std::uint32_t notes = v_.names.notes();
     resolver r = v_.make_resolver();
     std::vector<resolution> known(v_.target_ends.size(), resolution{link_status::no_anchor, none});
-    each_link([&](std::uint32_t source, std::uint32_t i) {
-      vault_link& link = v_.links[i];
+    std::vector<std::uint32_t> last_source(notes, none);
+    v_.inbound.assign(notes, 0);
+    v_.first_backlink.assign(notes + std::size_t{1}, 0);
+    each_link([&](std::uint32_t source, vault_link& link) {
       resolution now = known[link.target];
       if (now.status == link_status::no_anchor) {
         const std::string_view target = v_.target(link.target);
         now = resolve(v_, r, target, source);
         const char first = target.empty() ? '#' : target.front();
         const bool depends_on_source = now.status == link_status::ambiguous || first == '.' || first == '#';
-        if (now.status == link_status::ambiguous) remember_candidates(r);
         if (!depends_on_source || v_.names.exact) known[link.target] = now;
       }
       link.set(now.status, now.item);
-      if (v_.options.check_anchors && now.status == link_status::ok && now.item < v_.names.notes()) check_anchor(link);
+      if (v_.options.check_anchors && now.status == link_status::ok && now.item < notes) check_anchor(link);
+      ++v_.counts[link.status];
+      if (link.item >= notes || link.item == source) return;
+      ++v_.first_backlink[link.item + std::size_t{1}];
+      if (std::exchange(last_source[link.item], source) != source) ++v_.inbound[link.item];
     });
-    sort_by_merging(v_.candidate_lists);
-    sort_anchors_ = {};
-  }
-
-  void remember_candidates(const resolver& r) {
-    const std::uint32_t entry = v_.names.find(r.key);
-    if (entry >= seen_.size()) seen_.resize(entry + std::size_t{1});
-    if (seen_[entry]) return;
-    seen_[entry] = true;
-    const auto first = static_cast<std::uint32_t>(v_.candidates.size());
-    const vault_names::sort_of sort = v_.names.sort(v_.names.item_of(entry));
-    for (std::uint32_t e = entry; e != none; e = v_.names.next_of(e)) {
-      const std::uint32_t item = v_.names.item_of(e);
-      if (v_.names.sort(item) == sort && v_.names.leads_to(item) < v_.names.notes())
-        v_.candidates.push_back(v_.names.leads_to(item));
-    }
-    v_.candidate_lists.push_back({entry, first, static_cast<std::uint32_t>(v_.candidates.size()) - first});
   }
 
   void check_anchor(vault_link& link) {
@@ -8505,65 +8551,41 @@ class vault_builder {
     if (!there) link.set(link_status::no_anchor, link.item);
   }
 
-  bool has_anchor(std::uint32_t note, std::string_view text, char sort) {
-    if (sort_anchors_.size() != anchors_.size()) sort_anchors();
-    const std::uint64_t wanted = anchor_hash(text, sort, salt_);
-    std::size_t low = first_anchor_[note], high = first_anchor_[note + std::size_t{1}];
-    while (low < high) {
-      const std::size_t middle = low + (high - low) / 2;
-      if (sort_anchors_[middle] < wanted) low = middle + 1; else high = middle;
-    }
-    return low < first_anchor_[note + std::size_t{1}] && sort_anchors_[low] == wanted;
+  bool has_anchor(std::uint32_t note, std::string_view text, char sort) const {
+    const std::uint64_t wanted = anchor_hash(v_.names, note, text, sort);
+    const auto below = [&](std::size_t i) { return anchors_[i] < wanted; };
+    const std::size_t found = partition_point(0, anchors_.size(), below);
+    return found < anchors_.size() && anchors_[found] == wanted;
   }
 
-  void sort_anchors() {
-    for (std::size_t i = 0; i + 1 < first_anchor_.size(); ++i) {
-      std::vector<std::uint64_t> of_note(anchors_.begin() + static_cast<std::ptrdiff_t>(first_anchor_[i]),
-                                         anchors_.begin() + static_cast<std::ptrdiff_t>(first_anchor_[i + 1]));
-      sort_by_merging(of_note);
-      sort_anchors_.insert(sort_anchors_.end(), of_note.begin(), of_note.end());
-    }
-  }
-
-  // Inbound counts, orphans, and the links to each note in the order of the links.
-  void count() {
+  // Orphans, and the links to each note in the order of the links.
+  void list_backlinks() {
     const std::uint32_t notes = v_.names.notes();
-    std::vector<std::uint32_t> last_source(notes, none);
-    v_.inbound.assign(notes, 0);
-    v_.first_backlink.assign(notes + std::size_t{1}, 0);
-    each_link([&](std::uint32_t source, std::uint32_t i) {
-      const vault_link& link = v_.links[i];
-      ++v_.counts[link.status];
-      if (link.item >= notes || link.item == source) return;
-      ++v_.first_backlink[link.item + std::size_t{1}];
-      if (std::exchange(last_source[link.item], source) != source) ++v_.inbound[link.item];
-    });
     for (std::uint32_t i = 0; i < notes; ++i) {
       v_.first_backlink[i + std::size_t{1}] += v_.first_backlink[i];
       if (v_.inbound[i] == 0) v_.orphans.push_back(i);
     }
+    v_.orphans.shrink_to_fit();
     v_.backlinks.resize(v_.first_backlink[notes]);
-    std::vector<std::uint32_t> next(v_.first_backlink.begin(), v_.first_backlink.end());
-    each_link([&](std::uint32_t source, std::uint32_t i) {
-      const std::uint32_t item = v_.links[i].item;
-      if (item < notes && item != source) v_.backlinks[next[item]++] = i;
+    std::vector<std::uint32_t> next(v_.first_backlink);
+    each_link([&](std::uint32_t source, const vault_link& link) {
+      const auto number = static_cast<std::uint32_t>(&link - v_.links.data());
+      if (link.item < notes && link.item != source) v_.backlinks[next[link.item]++] = number;
     });
   }
 
   template <class F>
   void each_link(F&& visit) const {
     for (std::uint32_t source = 0; source < v_.names.notes(); ++source) {
-      for (std::uint32_t i = v_.first_link[source]; i < v_.first_link[source + std::size_t{1}]; ++i) visit(source, i);
+      for (std::uint32_t i = v_.first_link[source]; i < v_.first_link[source + std::size_t{1}]; ++i) {
+        visit(source, v_.links[i]);
+      }
     }
   }
 
   vault_index& v_;
-  std::uint64_t salt_[2];
-  std::vector<std::uint32_t> slots_;  // of the targets seen
+  std::vector<std::uint64_t> slots_, anchors_;
   std::vector<std::pair<std::string, std::uint32_t>> aliases_;
-  std::vector<std::uint64_t> anchors_, sort_anchors_;
-  std::vector<std::size_t> first_anchor_;
-  std::vector<bool> seen_;
 };
 
 MEMORIA_FS_INLINE graph_note item_at(const vault_index& v, std::size_t i, const graph_note*) {
@@ -8580,23 +8602,14 @@ MEMORIA_FS_INLINE graph_link item_at(const vault_index& v, std::size_t i, const 
   if (link.item < v.names.notes()) out.destination = link.item;
   out.position.line = link.line;
   out.position.column = link.column;
-  out.status = link.state();
+  out.status = static_cast<link_status>(link.status);
   out.embed = link.embed != 0;
   out.frontmatter = link.frontmatter != 0;
   return out;
 }
 
-}  // namespace detail
-
-MEMORIA_FS_INLINE link_graph::link_graph() noexcept = default;
-MEMORIA_FS_INLINE link_graph::link_graph(link_graph&&) noexcept = default;
-MEMORIA_FS_INLINE link_graph& link_graph::operator=(link_graph&&) noexcept = default;
-MEMORIA_FS_INLINE link_graph::~link_graph() = default;
-
-namespace detail {
-
-inline owner<vault_index> read_vault(const path& directory, const graph_options& options,
-                                               progress_call progress, status& s) {
+inline owner<vault_index> read_vault(const path& directory, const graph_options& options, progress_call progress,
+                                     status& s) {
   owner<vault_index> index(new vault_index);
   index->directory = directory;
   index->options = options;
@@ -8605,6 +8618,11 @@ inline owner<vault_index> read_vault(const path& directory, const graph_options&
 }
 
 }  // namespace detail
+
+MEMORIA_FS_INLINE link_graph::link_graph() noexcept = default;
+MEMORIA_FS_INLINE link_graph::link_graph(link_graph&&) noexcept = default;
+MEMORIA_FS_INLINE link_graph& link_graph::operator=(link_graph&&) noexcept = default;
+MEMORIA_FS_INLINE link_graph::~link_graph() = default;
 
 MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options,
                                          detail::progress_call progress, std::error_code& ec) {
@@ -8640,19 +8658,19 @@ MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::orphans() const {
   return {index_.get(), 0, index_ ? index_->orphans.size() : 0, index_ ? index_->orphans.data() : nullptr};
 }
 
-MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::candidates(std::size_t link) const {
-  const detail::vault_link& which = index_->links[link];
+MEMORIA_FS_INLINE std::vector<graph_note> link_graph::candidates(std::size_t link) const {
+  std::vector<graph_note> found;
+  const graph_link which = links()[link];
+  if (which.status != link_status::ambiguous) return found;
+  const detail::vault_names& names = index_->names;
   detail::resolver r = index_->make_resolver();
-  if (which.state() != link_status::ambiguous) return {index_.get(), 0, 0, nullptr};
-  detail::resolve(*index_, r, index_->target(which.target), index_->source_of(link));
-  const std::uint32_t entry = index_->names.find(r.key);
-  std::size_t low = 0, high = index_->candidate_lists.size();
-  while (low < high) {
-    const std::size_t middle = low + (high - low) / 2;
-    if (index_->candidate_lists[middle].entry < entry) low = middle + 1; else high = middle;
+  detail::resolve(*index_, r, which.target, static_cast<std::uint32_t>(which.source));
+  const std::uint32_t best = names.find(r.key);
+  for (std::uint32_t e = best; e != detail::vault_names::none; e = names.next_of(e, r.key)) {
+    const std::uint32_t item = names.item_of(e), note = names.leads_to(item);
+    if (names.sort(item) == names.sort(names.item_of(best)) && note < names.notes()) found.push_back(notes()[note]);
   }
-  const auto& list = index_->candidate_lists[low];
-  return {index_.get(), 0, list.count, index_->candidates.data() + list.first};
+  return found;
 }
 
 MEMORIA_FS_INLINE std::size_t link_graph::count(link_status status) const noexcept {
@@ -8682,32 +8700,32 @@ namespace detail {
 
 inline bool links_to(std::string_view text, std::string_view target) {
   bracketed found;
-  for (std::size_t at = 0, close = 0; next_match(text, at, close, found);) {
+  wikilink_scan s = start_scan(text, true);
+  while (next_match(s, found)) {
     if (strip(text.substr(found.open + 2, found.pipe - found.open - 2)) == target) return true;
   }
   return false;
 }
 
 inline std::size_t count_inbound(std::string_view target, const path& directory, const path& exclude, status& s) {
-  vault_listing listing;
+  vault_walk walk;
   os::info left_out;
   status not_there;
   if (!exclude.empty()) os::get_info_path(exclude, left_out, not_there);
-  if (!list_vault(directory, false, listing, s)) return 0;
-  if (!listing.failures.empty()) return s.fail("list", listing.failures[0].code, listing.failures[0].name), 0;
-  note_reader reader(listing);
+  if (!list_vault(directory, false, walk, s)) return 0;
   std::size_t count = 0;
-  for (const vault_file& note : listing.notes) {
-    std::string_view text;
-    if (!reader.read(note, text, s)) return s.note = note.name, 0;
-    if (!links_to(text, target)) continue;
+  path::string_type native;
+  read_notes(walk, {}, [&](std::uint32_t i, std::string_view text, bool) {
+    if (!links_to(text, target)) return;
     os::info own;
     const bool excluded = left_out.type != os::kind::none &&
-                          os::get_info_at(reader.folder_of(note, s), reader.leaf_of(note), true, own, s) &&
+                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, own, not_there) &&
                           own.same_file(left_out);
     if (!excluded) ++count;
-  }
-  return s.failed() ? 0 : count;
+  });
+  if (walk.failures.empty()) return count;
+  s.fail("read", walk.failures[0].code, walk.failures[0].name);
+  return 0;
 }
 
 }  // namespace detail
@@ -8746,10 +8764,20 @@ inline bool swap_content(const path& file, std::string_view expected, std::strin
   return conflict && !s.failed();
 }
 
+inline bool is_utf8(std::string_view text) noexcept {
+  for (std::size_t at = 0; at < text.size();) {
+    const decoded d = decode_utf8(text, at);
+    if (d.length == 0 || (d.code >= 0xD800 && d.code < 0xE000)) return false;
+    at += d.length;
+  }
+  return true;
+}
+
 // Why a path from the root cannot name a note for rename_article; nullptr if it can.
 inline const char* unfit_name(std::string_view name) {
   if (name.find_first_of(std::string_view("[]|#^\r\n\0", 8)) != std::string_view::npos)
     return "a link cannot hold this name";
+  if (!is_utf8(name)) return "not UTF-8";
   if (name.empty() || name.front() == '/') return "not a path from the directory";
   for (std::size_t at = 0; at <= name.size();) {
     const std::size_t end = find_byte(name, '/', at, name.size());
@@ -8775,7 +8803,7 @@ class article_rename {
     if (!options_.dry_run) {
       std::error_code ec;
       one_at_a_time = file_lock(directory_ / ".memoria.lock", ec);
-      if (ec && ec != errc::lock_unsupported) return s.fail("lock", ec);
+      if (ec && ec != errc::lock_unsupported) return s.fail("lock", ec, ".memoria.lock");
     }
     graph_options how;
     how.resolve = options_.resolve;
@@ -8811,20 +8839,21 @@ class article_rename {
   path file(std::string_view name) const { return directory_ / from_utf8(name).value_or(path()); }
 
   std::uint32_t note_named(std::string_view name) const {
-    for (std::uint32_t i = 0; i < before_->names.notes(); ++i) {
-      if (before_->names.name(i) == name) return i;
-    }
-    return none;
+    const vault_names& names = before_->names;
+    const auto before = [&](std::size_t i) { return names.name(static_cast<std::uint32_t>(i)) < name; };
+    const auto found = static_cast<std::uint32_t>(partition_point(0, names.notes(), before));
+    return found < names.notes() && names.name(found) == name ? found : none;
   }
 
   // The names as they are, and as they will be. A new note that a killed call left behind is in neither.
   void prepare_names(std::uint32_t copy) {
-    if (copy != none) {
-      before_->names.hidden = copy;
-      before_->names.build();
+    vault_names& names = before_->names;
+    names.hidden = after_.hidden = copy;
+    if (copy != none) names.build();
+    after_.exact = names.exact;
+    for (std::uint32_t i = 0; i < names.size(); ++i) {
+      after_.add(i == moved_ ? to_ : names.name(i), names.sort(i), names.leads_to(i));
     }
-    after_ = before_->names;
-    after_.rename(moved_, to_);
     after_.build();
   }
 
@@ -12554,10 +12583,12 @@ DOCTEST_TEST_CASE(
   DOCTEST_CHECK(ec == std::errc::file_exists);
   rename_article(v.dir, "x", "y", ec);
   DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
-  for (const char* bad : {"", "../b2", "/b2", "x|y", "x#y", "x]y", ".hidden", "d//e", "d/../../e", "x\ny", " x"}) {
+  for (const char* bad : {"", "../b2", "/b2", "x|y", "x#y", "x]y", ".hidden", "d//e", "d/../../e", "x\ny", " x", "\xFF",
+                          "caf\xC3", "\xED\xA0\x80"}) {  // not UTF-8: a bare byte, a sequence cut off, a surrogate
     rename_article(v.dir, "a", bad, ec);
     DOCTEST_CAPTURE(bad);
     DOCTEST_CHECK(ec == errc::unsafe_path);
+    DOCTEST_CHECK(v.text("q.md") == "[[a]]");
   }
   DOCTEST_CHECK(v.text("a.md") == "A");
   DOCTEST_CHECK(v.text("b.md") == "B");
@@ -12566,6 +12597,21 @@ DOCTEST_TEST_CASE(
   DOCTEST_CHECK_THROWS_AS(rename_article(v.dir, "a", "b"), const error&);
 #endif
 }
+
+#if MEMORIA_FS_EXCEPTIONS
+DOCTEST_TEST_CASE("rename_article says which file it could not lock") {
+  const vault v{{"a.md", "A"}};
+  std::filesystem::create_directory(v / ".memoria.lock");
+  std::string what;
+  try {
+    rename_article(v.dir, "a", "b");
+  } catch (const error& e) {
+    what = e.what();
+  }
+  DOCTEST_CHECK(what.find(".memoria.lock") != std::string::npos);
+  DOCTEST_CHECK(v.has("a.md"));
+}
+#endif
 
 DOCTEST_TEST_CASE("rename_article stopped at any call has broken nothing, and the same call again finishes") {
   long calls = 0;

@@ -60,14 +60,10 @@ double seconds(F&& f) {
 
 void read_as_library(const char* directory, totals& t) {
   namespace detail = memoria::detail;
-  detail::vault_listing listing;
+  detail::vault_walk walk;
   detail::status s;
-  detail::list_vault(directory, false, listing, s);
-  detail::note_reader reader(listing);
-  std::string_view text;
-  for (const detail::vault_file& note : listing.notes) {
-    if (reader.read(note, text, s)) t.bytes += text.size();
-  }
+  detail::list_vault(directory, false, walk, s);
+  detail::read_notes(walk, {}, [&](std::uint32_t, std::string_view text, bool) { t.bytes += text.size(); });
 }
 
 }  // namespace
