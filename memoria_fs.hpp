@@ -81,9 +81,9 @@
 //   everything else: text and  touches no file     -                     -                   -
 //   JSON in memory
 //
-// With write_options::generations a crash may leave a gap in their numbers. On NFS (untested): replacing is as atomic as
-// the server's rename, locks exclude as far as server and mount options let them (never with local_lock), and a reader
-// on another machine may see the old version until it opens the file anew.
+// With write_options::generations a crash may leave a gap in their numbers. On NFS (untested): replacing is as atomic
+// as the server's rename, locks exclude as far as server and mount options let them (never with local_lock), and a
+// reader on another machine may see the old version until it opens the file anew.
 
 #if defined(MEMORIA_FS_VERSION) && MEMORIA_FS_VERSION != 100
 #error "memoria_fs.hpp: two versions of this header in one translation unit"
@@ -176,11 +176,11 @@ using path = std::filesystem::path;
 
 enum class errc {
   lock_timeout = 1,   // somebody else held the lock until the deadline                         == std::errc::timed_out
-  lock_unsupported,   // this file system, or the system, refuses to lock                       == std::errc::not_supported
-  lock_nested,        // this thread is already inside an update of this file     == std::errc::resource_deadlock_would_occur
+  lock_unsupported,   // this file system, or the system, refuses to lock                    == std::errc::not_supported
+  lock_nested,        // this thread is inside an update of this file      == std::errc::resource_deadlock_would_occur
   not_durable,        // applied and visible, but not proven to survive a power cut: do not repeat an append
-  unsafe_path,        // the name leads out of its directory, or could on some system == std::errc::operation_not_permitted
-  not_regular,        // a directory, FIFO, socket or device where a plain file was expected    == std::errc::invalid_argument
+  unsafe_path,        // the name leads out of its directory, or could     == std::errc::operation_not_permitted
+  not_regular,        // a directory, FIFO, socket or device, and no plain file        == std::errc::invalid_argument
   is_symlink,         // symlink_policy::refuse met a symbolic link       == std::errc::too_many_symbolic_link_levels
   changed_meanwhile,  // another writer kept changing the file under the operation; nothing was applied
   size_mismatch,      // the system stored fewer bytes than it acknowledged; nothing was applied == std::errc::io_error
@@ -230,7 +230,7 @@ class error : public std::filesystem::filesystem_error {
   error(std::string operation, const path& file, const detail::status& why);
 
   const std::string& operation() const noexcept { return text_->operation; }  // "atomic_write_text"
-  const std::string& step() const noexcept { return text_->step; }            // "fsync": the call that failed, if one did
+  const std::string& step() const noexcept { return text_->step; }  // "fsync": the call that failed, if one did
   const char* what() const noexcept override { return text_->what.c_str(); }
 
  private:
@@ -242,10 +242,11 @@ class error : public std::filesystem::filesystem_error {
 
 // ---- [replace] ------------------------------------------------------------------------------------------------------
 //
-// Whole-file replacement: a reader sees the old content or the new, never a mixture, and after a crash one of the two is
-// there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's owner,
-// extended attributes, access list and mode, its size checked, synced, renamed over the target, the directory synced.
-// Everything happens relative to one directory handle opened first, so that a directory renamed meanwhile changes nothing.
+// Whole-file replacement: a reader sees the old content or the new, never a mixture, and after a crash one of the two
+// is there. The protocol: a temporary file of a unique name in the target's directory, written, given the target's
+// owner, extended attributes, access list and mode, its size checked, synced, renamed over the target, the directory
+// synced. Everything happens relative to one directory handle opened first, so that a directory renamed meanwhile
+// changes nothing.
 //
 // Plain replacement is blind: of several writers the last one wins, whole. For read-modify-write see update_json.
 
@@ -279,8 +280,9 @@ struct write_options {
   bool overwrite = true;       // false: std::errc::file_exists, and never clobbers a file that appears meanwhile
   unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
-  // and capabilities go where the owner could not be kept), extended attributes and access list; a new one gets what the
-  // umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not kept.
+  // and capabilities go where the owner could not be kept), extended attributes and access list; a new one gets what
+  // the umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not
+  // kept.
   std::filesystem::perms permissions = std::filesystem::perms::unknown;
   write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
   // Windows only: how long to try again when a virus scanner or a reader holds the target open.
@@ -329,11 +331,12 @@ class atomic_file {
 };
 
 // Many files replaced for little more than the price of one sync pass: add() stages a file beside its target and starts
-// its write-back, commit() syncs all, then renames all, then syncs each directory once. Each file is old or new whatever
-// happens; the batch as a whole is not one transaction: a crash during commit may leave some files new and some old.
-// If commit() fails before the first rename, nothing is applied. Two entries for one file: the later one wins.
-// Holds one descriptor for each directory until commit, and one for each staged file while there are enough: then add()
-// syncs and closes what is staged, and while this batch lives nobody sweeps its directories. One thread at a time.
+// its write-back, commit() syncs all, then renames all, then syncs each directory once. Each file is old or new
+// whatever happens; the batch as a whole is not one transaction: a crash during commit may leave some files new and
+// some old. If commit() fails before the first rename, nothing is applied. Two entries for one file: the later one
+// wins. Holds one descriptor for each directory until commit, and one for each staged file while there are enough: then
+// add() syncs and closes what is staged, and while this batch lives nobody sweeps its directories. One thread at a
+// time.
 class write_batch {
  public:
   explicit write_batch(const write_options& options = {});
@@ -369,8 +372,8 @@ std::size_t remove_stale_temporaries(const path& directory);
 // ---- [lock] ---------------------------------------------------------------------------------------------------------
 //
 // Advisory locks between threads and processes (flock on POSIX, a byte far past the end on Windows), released by the
-// kernel when the holder dies. Never lock a file that is replaced by rename: the waiter would wake up with a lock on the
-// dead file. lock_path() names the file to lock instead.
+// kernel when the holder dies. Never lock a file that is replaced by rename: the waiter would wake up with a lock on
+// the dead file. lock_path() names the file to lock instead.
 
 enum class lock_mode { exclusive, shared };
 
@@ -383,9 +386,9 @@ struct lock_options {
 };
 
 // RAII. Movable; unlock() or destruction releases. The lock file is opened without following a symlink and is never
-// removed by this library, because removing it would let two holders in. No fairness is promised. A child made by fork()
-// inherits the lock and holds it until it, too, closes the descriptor or execs. On NFS even a try may wait for the
-// server. Errors: errc::lock_timeout, errc::lock_unsupported, the system's own.
+// removed by this library, because removing it would let two holders in. No fairness is promised. A child made by
+// fork() inherits the lock and holds it until it, too, closes the descriptor or execs. On NFS even a try may wait for
+// the server. Errors: errc::lock_timeout, errc::lock_unsupported, the system's own.
 class file_lock {
  public:
   file_lock() noexcept = default;
@@ -425,12 +428,13 @@ struct append_options {
 };
 
 // Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
-// writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is synced.
-// Returns when this entry is durable. The sync happens after the lock is released, so that waiting writers' syncs
-// overlap. A log that is renamed away or replaced while we wait is noticed, and the entry goes to the living one.
+// writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is
+// synced. Returns when this entry is durable. The sync happens after the lock is released, so that waiting writers'
+// syncs overlap. A log that is renamed away or replaced while we wait is noticed, and the entry goes to the living one.
 // Errors: the system's own; if the write fails (disk full) the log is cut back to its old length, unless others have
-// appended behind us meanwhile without a lock. errc::not_durable: the entry is in the log, but the sync failed: appending
-// it again would write it twice. errc::lock_timeout, errc::lock_unsupported, errc::not_regular: nothing was written.
+// appended behind us meanwhile without a lock. errc::not_durable: the entry is in the log, but the sync failed:
+// appending it again would write it twice. errc::lock_timeout, errc::lock_unsupported, errc::not_regular: nothing was
+// written.
 void locked_append_text(const path& file, std::string_view content, const append_options& options, std::error_code& ec);
 inline void locked_append_text(const path& file, std::string_view content, std::error_code& ec) {
   locked_append_text(file, content, {}, ec);
@@ -1158,10 +1162,10 @@ std::optional<T> json::get_if() const {
 }
 // ---- [state] --------------------------------------------------------------------------------------------------------
 //
-// JSON state files shared by several processes, some of them Python: written byte for byte as json.dumps(value, indent=2)
-// writes (no final newline), read as CPython 3.11's json.loads reads, with a byte-order mark allowed. Load, then save,
-// changes no byte of a file that Python wrote. All writers here are serial: they hold the lock that lock_path() names,
-// which is never removed. Readers take no lock and leave no trace.
+// JSON state files shared by several processes, some of them Python: written byte for byte as json.dumps(value,
+// indent=2) writes (no final newline), read as CPython 3.11's json.loads reads, with a byte-order mark allowed. Load,
+// then save, changes no byte of a file that Python wrote. All writers here are serial: they hold the lock that
+// lock_path() names, which is never removed. Readers take no lock and leave no trace.
 
 // Why and how a state file was recovered.
 struct recovery_report {
@@ -1190,9 +1194,8 @@ class recovery_reporter {
   recovery_reporter() noexcept = default;
   template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, recovery_reporter>>>
   recovery_reporter(F&& f)
-      : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))), call_([](void* target, const recovery_report& r) {
-          (*static_cast<std::decay_t<F>*>(target))(r);
-        }) {}
+      : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))),
+        call_([](void* target, const recovery_report& r) { (*static_cast<std::decay_t<F>*>(target))(r); }) {}
   explicit operator bool() const noexcept { return call_ != nullptr; }
   void operator()(const recovery_report& report) const { call_(target_.get(), report); }
 
@@ -1242,9 +1245,9 @@ class state_corruption_error : public error {
 };
 
 // The value in `file`; `fallback` if there is no such file. A file that was read and is not JSON (also an empty one) is
-// set aside under a unique name, NAME.bak-YYYYMMDDTHHMMSSZ[-N], durably, and the newest good generation or `fallback` is
-// returned. That happens under the file's lock and is checked: a file that another process repaired meanwhile is read
-// instead. A file that cannot be read (permission, I/O error, a directory) is an error and stays where it is.
+// set aside under a unique name, NAME.bak-YYYYMMDDTHHMMSSZ[-N], durably, and the newest good generation or `fallback`
+// is returned. That happens under the file's lock and is checked: a file that another process repaired meanwhile is
+// read instead. A file that cannot be read (permission, I/O error, a directory) is an error and stays where it is.
 // Errors: the system's own; errc::json_limit; state_corruption_error (errc::corrupt_json, or why the file could not be
 // moved) with corruption_policy::raise or when setting aside fails: then the file is still in its place.
 json load_json_with_recovery(const path& file, json fallback, const recovery_options& options, std::error_code& ec);
@@ -1252,11 +1255,12 @@ inline json load_json_with_recovery(const path& file, json fallback, std::error_
   return load_json_with_recovery(file, std::move(fallback), {}, ec);
 }
 
-// The value in `file`, which must be there. Moves nothing: state_corruption_error (errc::corrupt_json) if it is not JSON.
+// The value in `file`, which must be there. Moves nothing: state_corruption_error (errc::corrupt_json) if it is not
+// JSON.
 json load_json(const path& file, std::error_code& ec);
 
-// Replaces `file` durably, under its lock. See atomic_write_text for errors, and errc::lock_timeout, errc::lock_unsupported,
-// errc::lock_nested.
+// Replaces `file` durably, under its lock. See atomic_write_text for errors, and errc::lock_timeout,
+// errc::lock_unsupported, errc::lock_nested.
 void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec);
 inline void save_json(const path& file, const json& value, std::error_code& ec) { save_json(file, value, {}, ec); }
 
@@ -1295,16 +1299,17 @@ json_change change_with(F& change) {
             }
           }};
 }
-json update_state(const path& file, json fallback, json_change change, const update_options& options, std::error_code& ec);
+json update_state(const path& file, json fallback, json_change change, const update_options& options,
+                  std::error_code& ec);
 #if MEMORIA_FS_EXCEPTIONS
 json update_state(const path& file, json fallback, json_change change, const update_options& options);
 #endif
 }  // namespace detail
 
-// Read, change, write, as one step that no other writer can come into: `change(json&)` gets the current value (recovered
-// as by load_json_with_recovery, `fallback` if there is no file) and edits it; if it returns false or throws, nothing is
-// written. Returns the value as `change` left it. Waits for ever unless options.timeout is set. `change` runs with the
-// file locked: updating or saving the same file inside it is errc::lock_nested.
+// Read, change, write, as one step that no other writer can come into: `change(json&)` gets the current value
+// (recovered as by load_json_with_recovery, `fallback` if there is no file) and edits it; if it returns false or
+// throws, nothing is written. Returns the value as `change` left it. Waits for ever unless options.timeout is set.
+// `change` runs with the file locked: updating or saving the same file inside it is errc::lock_nested.
 template <class F>
 json update_json(const path& file, json fallback, F&& change, const update_options& options, std::error_code& ec) {
   return detail::update_state(file, std::move(fallback), detail::change_with(change), options, ec);
@@ -1319,7 +1324,8 @@ json load_json_with_recovery(const path& file, json fallback, const recovery_opt
 json load_json(const path& file);
 void save_json(const path& file, const json& value, const save_options& options = {});
 json_snapshot load_json_snapshot(const path& file, json fallback = {}, const recovery_options& options = {});
-bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options = {});
+bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
+                            const save_options& options = {});
 template <class F>
 json update_json(const path& file, json fallback, F&& change, const update_options& options = {}) {
   return detail::update_state(file, std::move(fallback), detail::change_with(change), options);
@@ -1679,6 +1685,23 @@ inline void append_utf8(std::string& out, char32_t c) {
   }
 }
 
+// Heap sort: <algorithm> alone would cost every user more than this file.
+template <class T>
+void sort_in_place(std::vector<T>& items) {
+  const auto sink = [&](std::size_t at, std::size_t size) {
+    for (std::size_t child; (child = 2 * at + 1) < size; at = child) {
+      if (child + 1 < size && items[child] < items[child + 1]) ++child;
+      if (!(items[at] < items[child])) return;
+      std::swap(items[at], items[child]);
+    }
+  };
+  for (std::size_t i = items.size() / 2; i-- > 0;) sink(i, items.size());
+  for (std::size_t last = items.size(); last-- > 1;) {
+    std::swap(items[0], items[last]);
+    sink(0, last);
+  }
+}
+
 }  // namespace detail
 
 // ---- [errors] definitions -------------------------------------------------------------------------------------------
@@ -1694,7 +1717,8 @@ struct status {
 
   bool failed() const noexcept { return static_cast<bool>(code); }
   bool missing() const noexcept { return code == std::errc::no_such_file_or_directory; }
-  // Records the first failure only: later ones are consequences. Returns false, so that `return s.fail(...)` reads well.
+  // Records the first failure only: later ones are consequences. Returns false, so that `return s.fail(...)` reads
+  // well.
   bool fail(const char* failed_step, std::error_code why, std::string hint = {}) {
     if (!code) {
       code = why;
@@ -1743,42 +1767,41 @@ auto or_throw(const char* operation, const path& file, F&& work, A&&... argument
 }
 #endif
 
-MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
-  switch (static_cast<errc>(value)) {
-    case errc::lock_timeout: return "lock is held by another process or thread, deadline passed";
-    case errc::lock_unsupported: return "file locking is not supported here";
-    case errc::lock_nested: return "this thread is already updating this file";
-    case errc::not_durable: return "written, but not proven to survive a power failure";
-    case errc::unsafe_path: return "name leads out of its directory";
-    case errc::not_regular: return "not a regular file";
-    case errc::is_symlink: return "is a symbolic link, which was to be refused";
-    case errc::changed_meanwhile: return "file was changed by another writer meanwhile";
-    case errc::size_mismatch: return "the system stored fewer bytes than it accepted";
-    case errc::corrupt_json: return "not valid JSON";
-    case errc::json_limit: return "JSON is nested deeper than the limit";
-    case errc::json_type: return "JSON value has another type or is out of range";
-    case errc::json_missing: return "no such JSON key, index or pointer target";
+struct meaning {
+  errc value;
+  const char* text;
+  std::optional<std::errc> like;  // none: no std::errc says this, and a near miss would be acted upon
+};
+inline const meaning* meaning_of(int value) noexcept {
+  static constexpr meaning all[] = {
+      {errc::lock_timeout, "lock is held by another process or thread, deadline passed", std::errc::timed_out},
+      {errc::lock_unsupported, "file locking is not supported here", std::errc::not_supported},
+      {errc::lock_nested, "this thread is already updating this file", std::errc::resource_deadlock_would_occur},
+      {errc::not_durable, "written, but not proven to survive a power failure", std::nullopt},
+      {errc::unsafe_path, "name leads out of its directory", std::errc::operation_not_permitted},
+      {errc::not_regular, "not a regular file", std::errc::invalid_argument},
+      {errc::is_symlink, "is a symbolic link, which was to be refused", std::errc::too_many_symbolic_link_levels},
+      {errc::changed_meanwhile, "file was changed by another writer meanwhile", std::nullopt},
+      {errc::size_mismatch, "the system stored fewer bytes than it accepted", std::errc::io_error},
+      {errc::corrupt_json, "not valid JSON", std::errc::illegal_byte_sequence},
+      {errc::json_limit, "JSON is nested deeper than the limit", std::errc::value_too_large},
+      {errc::json_type, "JSON value has another type or is out of range", std::errc::argument_out_of_domain},
+      {errc::json_missing, "no such JSON key, index or pointer target", std::errc::result_out_of_range},
+  };
+  for (const meaning& m : all) {
+    if (static_cast<int>(m.value) == value) return &m;
   }
-  return "unknown memoria error";
+  return nullptr;
+}
+
+MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
+  const meaning* m = meaning_of(value);
+  return m != nullptr ? m->text : "unknown memoria error";
 }
 
 MEMORIA_FS_INLINE std::error_condition memoria_category::default_error_condition(int value) const noexcept {
-  switch (static_cast<errc>(value)) {
-    case errc::lock_timeout: return std::errc::timed_out;
-    case errc::lock_unsupported: return std::errc::not_supported;
-    case errc::lock_nested: return std::errc::resource_deadlock_would_occur;
-    case errc::unsafe_path: return std::errc::operation_not_permitted;
-    case errc::not_regular: return std::errc::invalid_argument;
-    case errc::is_symlink: return std::errc::too_many_symbolic_link_levels;
-    case errc::size_mismatch: return std::errc::io_error;
-    case errc::corrupt_json: return std::errc::illegal_byte_sequence;
-    case errc::json_limit: return std::errc::value_too_large;
-    case errc::json_type: return std::errc::argument_out_of_domain;
-    case errc::json_missing: return std::errc::result_out_of_range;
-    case errc::not_durable:
-    case errc::changed_meanwhile: break;  // no std::errc says this, and a near miss would be acted upon
-  }
-  return {value, *this};
+  const meaning* m = meaning_of(value);
+  return m != nullptr && m->like ? std::error_condition(*m->like) : std::error_condition(value, *this);
 }
 
 MEMORIA_FS_INLINE std::string to_utf8(const path& p) {
@@ -2070,7 +2093,8 @@ inline verdict (*&seam() noexcept)(const event&) {
 inline int last_error() noexcept;
 inline void set_last_error(int code) noexcept;
 inline bool interrupted(int code) noexcept;
-inline std::error_code make_code(int native) noexcept;  // native error number to a code that std::errc can be compared with
+inline std::error_code make_code(
+    int native) noexcept;  // native error number to a code that std::errc can be compared with
 
 // Makes one system call: again if a signal interrupted it, -1 and a failed status if it fails.
 template <class F>
@@ -2145,8 +2169,9 @@ handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status
 bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file (Windows)
 bool get_info(const handle& h, info& out, status& s);
 bool get_info_at(const directory& d, name n, bool follow, info& out, status& s);
-std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s);  // 0: end of file
-std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s);
+constexpr std::uint64_t here = UINT64_MAX;  // where the last read ended
+std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s,
+                         std::uint64_t from = here);  // 0: the end
 std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s);
 bool resize(const handle& h, std::uint64_t size, status& s);
 bool sync_file(const handle& h, bool data_only, status& s);
@@ -2156,8 +2181,9 @@ bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
 bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost);  // false: not kept
-bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);  // false: the
-                                                                                              // access list is not kept
+bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept,
+                     write_report& lost);  // false: the
+                                           // access list is not kept
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
@@ -2180,7 +2206,8 @@ using view = std::basic_string_view<unit>;
 enum class opening { nothing, file, directory };  // nothing: to know that it is there
 
 bool is_separator(unit c) noexcept;
-bool safe_component(view c) noexcept;  // false: the system takes it for something else (a device, a stream, another name)
+bool safe_component(
+    view c) noexcept;  // false: the system takes it for something else (a device, a stream, another name)
 // Opens `n`, a relative name of any number of components, in one call that never leaves `d`: errc::unsafe_path if it
 // would. False: this system has no such call, walk.
 bool open_beneath(const directory& d, name n, opening what, handle& out, status& s);
@@ -2191,6 +2218,9 @@ directory syncable(const directory& d, status& s);       // the same directory, 
 // Appends `more` to `at`, which is absolute and holds no link or is empty: `at` will be absolute again, symbolic links
 // followed, what is missing kept as it is written. False: a loop.
 bool resolve(path::string_type& at, const path::string_type& more);
+
+// Some systems refuse transfers of 2 GiB and more in one call.
+constexpr std::size_t one_transfer(std::size_t size) noexcept { return size < (1u << 30) ? size : 1u << 30; }
 
 #ifndef _WIN32
 
@@ -2284,24 +2314,14 @@ inline bool get_info_at(const directory& d, name n, bool follow, info& out, stat
   return true;
 }
 
-// Some systems refuse transfers of 2 GiB and more in one call.
-constexpr std::size_t transfer_limit = std::size_t{1} << 30;
-inline std::size_t at_most_one_transfer(std::size_t size) noexcept {
-  return size < transfer_limit ? size : transfer_limit;
-}
-
-inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s) {
-  return call({"read", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
-              [&](std::size_t n) { return ::read(fd(h), to, n); });
-}
-
-inline std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s) {
-  return call({"pread", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
-              [&](std::size_t n) { return ::pread(fd(h), to, n, static_cast<off_t>(offset)); });
+inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s, std::uint64_t from) {
+  return call({from == here ? "read" : "pread", h.get(), nullptr, nullptr, one_transfer(size)}, s, [&](std::size_t n) {
+    return from == here ? ::read(fd(h), to, n) : ::pread(fd(h), to, n, static_cast<off_t>(from));
+  });
 }
 
 inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool, status& s) {
-  return call({"write", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s,
+  return call({"write", h.get(), nullptr, nullptr, one_transfer(size)}, s,
               [&](std::size_t n) { return ::write(fd(h), from, n); });
 }
 
@@ -2456,7 +2476,8 @@ inline bool rename_at(const directory& d, name from, const directory& to_dir, na
               [&] { return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags) == 0; });
 #elif defined(__APPLE__)
   const unsigned flags = how == rename_mode::keep ? 4u : 2u;  // RENAME_EXCL, RENAME_SWAP
-  return done({"rename", d.h.get(), from, to}, s, [&] { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags) == 0; });
+  return done({"rename", d.h.get(), from, to}, s,
+              [&] { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags) == 0; });
 #else
   return s.fail("rename", make_code(ENOSYS));
 #endif
@@ -2750,7 +2771,8 @@ inline std::wstring extended(const path& p) {
   if (given.compare(0, 4, L"\\\\?\\") == 0) return given;
   std::wstring full(given.size() + 300, L'\0');
   for (;;) {
-    const unsigned long n = ::GetFullPathNameW(given.c_str(), static_cast<unsigned long>(full.size()), full.data(), nullptr);
+    const unsigned long n =
+        ::GetFullPathNameW(given.c_str(), static_cast<unsigned long>(full.size()), full.data(), nullptr);
     if (n == 0) return given;
     const bool fits = n < full.size();
     full.resize(n);
@@ -2772,7 +2794,8 @@ inline std::wstring join(const directory& d, name n) {
 inline handle open_any(const std::wstring& p, unsigned long access, unsigned long share, unsigned long disposition,
                        unsigned long flags, status& s) {
   const auto opened = call({"CreateFile", -1, p.c_str()}, s, [&](std::size_t) {
-    return reinterpret_cast<std::intptr_t>(::CreateFileW(p.c_str(), access, share, nullptr, disposition, flags, nullptr));
+    return reinterpret_cast<std::intptr_t>(
+        ::CreateFileW(p.c_str(), access, share, nullptr, disposition, flags, nullptr));
   });
   return handle(opened);
 }
@@ -2797,11 +2820,13 @@ inline directory open_directory(const path& p, status& s) {
 }
 
 // Without the right to delete shared, nobody can rename the directory while the confined walk holds it.
-inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
-  path full = join(d, n);
-  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing,
-                      backup_semantics | (follow ? 0 : open_reparse_point), s);
+inline directory open_unmovable(path full, unsigned long flags, status& s) {
+  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing, backup_semantics | flags, s);
   return as_directory(std::move(h), std::move(full), s);
+}
+
+inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
+  return open_unmovable(join(d, n), follow ? 0 : open_reparse_point, s);
 }
 
 inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
@@ -2842,31 +2867,21 @@ inline bool get_info_at(const directory& d, name n, bool follow, info& out, stat
   return h && get_info(h, out, s);
 }
 
-inline unsigned long at_most_one_transfer(std::size_t size) noexcept {
-  return static_cast<unsigned long>(size < (1u << 30) ? size : (1u << 30));
-}
-
-inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s) {
-  return call({"ReadFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
-    unsigned long got = 0;
-    const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, nullptr);
-    return ok ? static_cast<std::ptrdiff_t>(got) : std::ptrdiff_t{-1};
-  });
-}
-
-inline std::ptrdiff_t read_at(const handle& h, std::uint64_t offset, char* to, std::size_t size, status& s) {
-  return call({"ReadFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
+inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s, std::uint64_t from) {
+  return call({"ReadFile", h.get(), nullptr, nullptr, one_transfer(size)}, s, [&](std::size_t n) {
     overlapped at;
-    at.offset_low = static_cast<unsigned long>(offset & 0xFFFFFFFF);
-    at.offset_high = static_cast<unsigned long>(offset >> 32);
+    at.offset_low = static_cast<unsigned long>(from & 0xFFFFFFFF);
+    at.offset_high = static_cast<unsigned long>(from >> 32);
     unsigned long got = 0;
-    const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, at.native());
-    return ok ? static_cast<std::ptrdiff_t>(got) : last_error() == 38 ? std::ptrdiff_t{0} : std::ptrdiff_t{-1};  // 38: EOF
+    const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, from == here ? nullptr : at.native());
+    return ok                   ? static_cast<std::ptrdiff_t>(got)
+           : last_error() == 38 ? std::ptrdiff_t{0}
+                                : std::ptrdiff_t{-1};  // 38: EOF
   });
 }
 
 inline std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s) {
-  return call({"WriteFile", h.get(), nullptr, nullptr, at_most_one_transfer(size)}, s, [&](std::size_t n) {
+  return call({"WriteFile", h.get(), nullptr, nullptr, one_transfer(size)}, s, [&](std::size_t n) {
     overlapped end;
     end.offset_low = end.offset_high = 0xFFFFFFFF;  // "at the end of the file"
     unsigned long put = 0;
@@ -2888,7 +2903,8 @@ inline bool sync_file(const handle& h, bool, status& s) {
   return done({"FlushFileBuffers", h.get()}, s, [&] { return ::FlushFileBuffers(native(h)) != 0; });
 }
 
-// NTFS journals directory entries itself and offers no documented way to wait for them: unproven, and the README says so.
+// NTFS journals directory entries itself and offers no documented way to wait for them: unproven, and the README says
+// so.
 inline bool sync_directory(const directory&, status&) { return true; }
 inline void start_writeback(const handle&) noexcept {}
 inline bool report_close_errors(const handle&, status&) { return true; }
@@ -2916,7 +2932,8 @@ inline bool rename_posix_semantics(const handle& h, const std::wstring& to) {
   request->length = static_cast<unsigned long>(to.size() * sizeof(wchar_t));
   std::memcpy(request->text, to.c_str(), request->length);
   constexpr int file_rename_info_ex = 22;
-  return reinterpret_cast<setter>(found)(native(h), file_rename_info_ex, request, static_cast<unsigned long>(bytes)) != 0;
+  return reinterpret_cast<setter>(found)(native(h), file_rename_info_ex, request, static_cast<unsigned long>(bytes)) !=
+         0;
 }
 
 inline bool move_file(const std::wstring& from, const std::wstring& to, bool replace) {
@@ -2959,7 +2976,8 @@ inline bool read_link_at(const directory& d, name n, path& target, status& s) {
 }
 
 inline bool make_directory_at(const directory& d, name n, status& s) {
-  return done({"CreateDirectory", d.h.get(), n}, s, [&] { return ::CreateDirectoryW(join(d, n).c_str(), nullptr) != 0; });
+  return done({"CreateDirectory", d.h.get(), n}, s,
+              [&] { return ::CreateDirectoryW(join(d, n).c_str(), nullptr) != 0; });
 }
 
 inline bool remove_directory_at(const directory& d, name n, status& s) {
@@ -3053,7 +3071,8 @@ inline bool safe_component(view c) noexcept {
     }
     return true;
   };
-  for (const view device : {view(L"CON"), view(L"PRN"), view(L"AUX"), view(L"NUL"), view(L"CONIN$"), view(L"CONOUT$")}) {
+  for (const view device :
+       {view(L"CON"), view(L"PRN"), view(L"AUX"), view(L"NUL"), view(L"CONIN$"), view(L"CONOUT$")}) {
     if (is(device, device.size())) return false;
   }
   const bool port = is(L"COM", 4) || is(L"LPT", 4);
@@ -3064,11 +3083,6 @@ constexpr bool walks_links = false;  // reparse points are refused: where one le
 
 inline bool open_beneath(const directory&, name, opening, handle&, status&) { return false; }
 inline bool free_of_links(const path::string_type&) noexcept { return false; }
-
-inline directory open_unmovable(path full, unsigned long flags, status& s) {
-  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing, backup_semantics | flags, s);
-  return as_directory(std::move(h), std::move(full), s);
-}
 
 inline std::wstring final_path(const handle& h) {
   std::wstring text(32768, L'\0');
@@ -3120,8 +3134,8 @@ inline bool get_info_path(const path& p, info& out, status& s) {
   return get_info_at(directory(), p.c_str(), true, out, s);  // follows symbolic links
 }
 
-// Owner, attributes, mode, in this order: a new owner clears the set-id bits, and where there is an access list the group
-// bits of the mode are its mask; without the list they would let the whole group in. `now`: `h` as it was made.
+// Owner, attributes, mode, in this order: a new owner clears the set-id bits, and where there is an access list the
+// group bits of the mode are its mask; without the list they would let the whole group in. `now`: `h` as it was made.
 inline bool copy_metadata(const handle& h, const info& now, const directory& d, name like, const info& from,
                           write_report& lost, status& s) {
   const bool owner_kept = copy_owner(h, now, from, lost);
@@ -3183,7 +3197,8 @@ class pauses {
   bool pause() {  // false: the time is up
     const auto now = clock::now();
     if (now >= until_) return false;
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until_ - now) + std::chrono::milliseconds{1};
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(until_ - now) + std::chrono::milliseconds{1};
     const auto wanted = next_ + std::chrono::milliseconds(os::random_bits() % 4);
     os::sleep_for(wanted < left ? wanted : left);
     if (next_ < std::chrono::milliseconds{32}) next_ *= 2;
@@ -3217,7 +3232,7 @@ struct made_directories {
   std::vector<path> paths;
 
   made_directories() = default;
-  made_directories(made_directories&& other) noexcept : paths(std::exchange(other.paths, {})) {}
+  made_directories(made_directories&&) = default;  // leaves the other one empty
   made_directories& operator=(made_directories&&) = delete;
   ~made_directories() {
     status ignored;
@@ -3259,26 +3274,22 @@ inline bool make_one_directory(const path& p, bool durable, made_directories& ma
 
 // Makes `dir` and what is missing above it. One that another process makes at the same moment is not ours to sync.
 inline bool make_parents(const path& dir, bool durable, made_directories& made, status& s) {
-  std::vector<path> missing;
-  for (path p = dir; !p.empty(); p = p.parent_path()) {
-    status own;
-    if (make_one_directory(p, durable, made, own) || own.code == std::errc::file_exists) break;
-    if (!own.missing() || p == p.parent_path()) return s.fail(own);
-    missing.push_back(p);
-  }
-  for (; !missing.empty(); missing.pop_back()) {
-    status own;
-    if (make_one_directory(missing.back(), durable, made, own) || own.code == std::errc::file_exists) continue;
-    return s.fail(own);
-  }
-  return true;
+  const auto make = [&](status& own) {
+    return make_one_directory(dir, durable, made, own) || own.code == std::errc::file_exists;
+  };
+  status own;
+  if (make(own)) return true;
+  const path above = dir.parent_path();
+  if (!own.missing() || above.empty() || above == dir) return s.fail(own);
+  return make_parents(above, durable, made, s) && (make(own = {}) || s.fail(own));
 }
 
 inline os::directory open_parent(const path& parent, bool create, bool durable, made_directories& made, status& s) {
   status own;
   os::directory d = os::open_directory(parent, own);
   if (d.h) return d;
-  if (create && own.missing()) return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
+  if (create && own.missing())
+    return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
   s.fail(own);
   return d;
 }
@@ -3380,7 +3391,8 @@ inline bool is_temporary_name(os::name n) {
   for (std::size_t i = 0; i < name.size(); ++i) {
     const auto c = name[i];
     const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    if (i >= digits && i < end ? !hex : c != (i < digits ? temporary_prefix[i] : temporary_suffix[i - end])) return false;
+    if (i >= digits && i < end ? !hex : c != (i < digits ? temporary_prefix[i] : temporary_suffix[i - end]))
+      return false;
   }
   return true;
 }
@@ -3397,15 +3409,8 @@ struct replacement {
 
   replacement(target&& where, const write_options& how, const target* as = nullptr)
       : t(std::move(where)), options(how), like(as) {}
-  replacement(replacement&& other) noexcept
-      : t(std::move(other.t)),
-        options(other.options),
-        like(other.like),
-        file(std::move(other.file)),
-        name(std::exchange(other.name, {})),
-        made(other.made),
-        written(other.written) {}
-  replacement& operator=(replacement&&) = delete;
+  replacement(const replacement&) = delete;
+  replacement& operator=(const replacement&) = delete;
   ~replacement() { discard(); }
 
   const target& model() const noexcept { return like != nullptr ? *like : t; }
@@ -3501,8 +3506,8 @@ inline bool same_bytes(const os::directory& d, const path::string_type& a, const
   std::string left(65536, '\0'), right = left;
   std::uint64_t at = 0;
   for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); at += static_cast<std::uint64_t>(n)) {
-    n = os::read_at(first, at, left.data(), left.size(), s);
-    const std::ptrdiff_t m = s.failed() ? -1 : os::read_at(second, at, right.data(), right.size(), s);
+    n = os::read_some(first, left.data(), left.size(), s, at);
+    const std::ptrdiff_t m = s.failed() ? -1 : os::read_some(second, right.data(), right.size(), s, at);
     if (m != n || std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n)) != 0) return false;
   }
   return !s.failed();
@@ -3528,16 +3533,16 @@ inline bool copy_file(const os::directory& d, const path::string_type& from, con
   return true;
 }
 
-// NAME becomes NAME.gen-1, and what was there moves on. The current version stays in its place all the time. It gets its
-// second name before anything moves, so that what cannot be kept leaves the generations alone; and it is not kept twice
-// where a writer failed, or died, between this and its rename.
+// NAME becomes NAME.gen-1, and what was there moves on. The current version stays in its place all the time. It gets
+// its second name before anything moves, so that what cannot be kept leaves the generations alone; and it is not kept
+// twice where a writer failed, or died, between this and its rename.
 inline bool keep_generations(const replacement& r, status& s) {
   const os::directory& d = *r.t.dir;
   const auto newest = generation_name(r.t.name, 1);
   os::info current, kept;
   status own;
-  if (os::get_info_at(d, r.t.name.c_str(), false, current, own) && os::get_info_at(d, newest.c_str(), false, kept, own) &&
-      kept.same_file(current)) {
+  if (os::get_info_at(d, r.t.name.c_str(), false, current, own) &&
+      os::get_info_at(d, newest.c_str(), false, kept, own) && kept.same_file(current)) {
     return true;
   }
   const path::string_type spare = temporary_name();
@@ -3556,7 +3561,8 @@ inline bool keep_generations(const replacement& r, status& s) {
   for (unsigned n = r.options.generations; n > 0 && moved; --n) {
     const auto newer = n > 1 ? generation_name(r.t.name, n - 1) : spare, older = generation_name(r.t.name, n);
     status here;
-    moved = os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, here) || (n > 1 && here.missing());
+    moved =
+        os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, here) || (n > 1 && here.missing());
     if (!moved) own = here;
   }
   status ignored;  // also after success: renaming one name of a file to another of its names leaves both
@@ -3647,11 +3653,14 @@ inline bool replace_file(const path& file, std::string_view content, const write
   return locate(file, options, t, s) && replace_target(std::move(t), content, options, s);
 }
 
-inline bool read_regular(const os::handle& h, std::string& out, status& s) {
-  os::info i;
+inline bool read_regular(const os::handle& h, os::info& i, std::string& out, status& s) {
   if (!os::get_info(h, i, s)) return false;
   if (i.type != os::kind::regular) return s.fail("", os::wrong_kind(i.type));
   return os::read_all(h, i.size, out, s);
+}
+inline bool read_regular(const os::handle& h, std::string& out, status& s) {
+  os::info unused;
+  return read_regular(h, unused, out, s);
 }
 
 inline bool check_path(const path& p, status& s) {
@@ -3680,7 +3689,7 @@ struct staged_batch {
   write_options options;
   made_directories made;
   open_directories directories;
-  std::vector<replacement> files;
+  std::vector<owner<replacement>> files;
   std::size_t committed = 0;
   path failed;    // what the last commit() failed at
   status doomed;  // a staged file that could not be synced: commit() will say so
@@ -3693,13 +3702,13 @@ inline bool settle(staged_batch& batch, status& s) {
     status cannot_lock;  // then no sweeper can either
     os::lock_directory(*entry.second, true, true, cannot_lock);
   }
-  for (replacement& r : batch.files) {
-    if (r.file && !seal(r, s)) {
+  for (const auto& r : batch.files) {
+    if (r->file && !seal(*r, s)) {
       batch.doomed = s;
-      batch.failed = r.shown();
+      batch.failed = r->shown();
       return false;
     }
-    r.file.close();
+    r->file.close();
   }
   return true;
 }
@@ -3710,9 +3719,9 @@ inline bool stage_once(staged_batch& batch, const path& file, std::string_view c
   for (path& p : t.made.paths) batch.made.paths.push_back(std::move(p));  // the open handles are the batch's, too
   t.made.keep();
   if (!located) return false;
-  replacement r(std::move(t), batch.options);
-  if (!begin(r, s) || !write(r, content, s)) return false;
-  os::start_writeback(r.file);
+  owner<replacement> r(new replacement(std::move(t), batch.options));
+  if (!begin(*r, s) || !write(*r, content, s)) return false;
+  os::start_writeback(r->file);
   batch.files.push_back(std::move(r));
   return true;
 }
@@ -3722,24 +3731,24 @@ inline bool stage(staged_batch& batch, const path& file, std::string_view conten
   if (stage_once(batch, file, content, own)) return true;
   const bool exhausted =
       own.code == std::errc::too_many_files_open || own.code == std::errc::too_many_files_open_in_system;
-  if (!exhausted || batch.files.empty() || !batch.files.back().file) return s.fail(own);
+  if (!exhausted || batch.files.empty() || !batch.files.back()->file) return s.fail(own);
   return settle(batch, s) && stage_once(batch, file, content, s);
 }
 
 inline bool commit(staged_batch& batch, status& s) {
   batch.committed = 0;
-  std::vector<replacement> files = std::exchange(batch.files, {});
+  const auto files = std::exchange(batch.files, {});
   const open_directories directories = std::exchange(batch.directories, {});
   s = std::exchange(batch.doomed, {});
   if (s.failed()) return false;
-  for (replacement& r : files) {
-    if (!r.file || seal(r, s)) continue;
-    batch.failed = r.shown();
+  for (const auto& r : files) {
+    if (!r->file || seal(*r, s)) continue;
+    batch.failed = r->shown();
     return false;
   }
-  for (replacement& r : files) {
-    if (!publish(r, s)) {
-      batch.failed = r.shown();
+  for (const auto& r : files) {
+    if (!publish(*r, s)) {
+      batch.failed = r->shown();
       break;
     }
     ++batch.committed;
@@ -3923,7 +3932,8 @@ inline bool wait_for_lock(const os::handle& h, lock_mode mode, const deadline& u
 
 // Opens read-write where possible (NFS wants a writable descriptor for an exclusive lock), never through a symlink,
 // never truncating. A lock file that is missing gets the owner and mode of the file it guards.
-inline os::handle open_lock_file(const os::directory& d, os::name name, bool create, const os::info& guarded, status& s) {
+inline os::handle open_lock_file(const os::directory& d, os::name name, bool create, const os::info& guarded,
+                                 status& s) {
   status own;
   os::handle h = os::open_at(d, name, os::read_write | os::no_follow, 0, own);
   if (h) return h;
@@ -3944,7 +3954,8 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
     os::set_mode(h, guarded.mode & 0666u, best_effort);
   }
   if (h) return h;
-  if (own.code == std::errc::file_exists) return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
+  if (own.code == std::errc::file_exists)
+    return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
   s.fail(own);
   return h;
 }
@@ -4017,7 +4028,9 @@ MEMORIA_FS_INLINE path lock_path(const path& file, std::error_code& ec) {
 MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options& options)
     : handle_(detail::or_throw("file_lock", lock_file, detail::lock_file, lock_file, options)) {}
 
-MEMORIA_FS_INLINE path lock_path(const path& file) { return detail::or_throw("lock_path", file, detail::lock_path_of, file); }
+MEMORIA_FS_INLINE path lock_path(const path& file) {
+  return detail::or_throw("lock_path", file, detail::lock_path_of, file);
+}
 #endif
 
 // ---- [append] definitions -------------------------------------------------------------------------------------------
@@ -4025,10 +4038,11 @@ MEMORIA_FS_INLINE path lock_path(const path& file) { return detail::or_throw("lo
 namespace detail {
 
 // `whole_lines`: what has to be written so that the log stays a sequence of lines.
-inline bool complete_lines(const os::handle& h, std::uint64_t size, std::string_view content, std::string& out, status& s) {
+inline bool complete_lines(const os::handle& h, std::uint64_t size, std::string_view content, std::string& out,
+                           status& s) {
   char last = '\n';
   if (size > 0) {
-    const auto n = os::read_at(h, size - 1, &last, 1, s);
+    const auto n = os::read_some(h, &last, 1, s, size - 1);
     if (n < 0) return false;
   }
   if (last != '\n') out += '\n';
@@ -4069,8 +4083,8 @@ inline os::handle open_log(const os::directory& d, os::name name, bool readable,
   return {};
 }
 
-// The entry itself, under the lock. `still_named(info)` says whether the log's name leads to the file we have locked; if
-// not, `moved` is set and the caller looks for the log again. `sync_name` syncs its directory.
+// The entry itself, under the lock. `still_named(info)` says whether the log's name leads to the file we have locked;
+// if not, `moved` is set and the caller looks for the log again. `sync_name` syncs its directory.
 template <class Named, class Sync>
 bool append_locked(const os::handle& h, std::string_view content, const append_options& options, const deadline& until,
                    bool& moved, Named&& still_named, Sync&& sync_name, status& s) {
@@ -4119,7 +4133,8 @@ bool append_once(const os::directory& d, os::name name, std::string_view content
   const os::handle h = open_log(d, name, options.whole_lines, created, s);
   if (!h) return false;
   const auto sync_name = [&](status& own) { return os::sync_directory(d, own); };
-  if (append_locked(h, content, options, until, moved, still_named, sync_name, s)) return unlock_and_sync(h, options, s);
+  if (append_locked(h, content, options, until, moved, still_named, sync_name, s))
+    return unlock_and_sync(h, options, s);
   if (created && !moved) remove_empty_log(d, name, h);
   return false;
 }
@@ -4157,7 +4172,8 @@ inline bool append_file(const path& file, std::string_view content, const append
     const unsigned access = options.whole_lines ? os::read_write : os::write_only;
     const os::handle h = os::open_at(os::directory(), file.c_str(), access | os::append, 0, own);
     if (h) {
-      if (append_locked(h, content, options, until, moved, still_named, sync_name, s)) return unlock_and_sync(h, options, s);
+      if (append_locked(h, content, options, until, moved, still_named, sync_name, s))
+        return unlock_and_sync(h, options, s);
     } else if (own.missing()) {
       if (append_to_new(file, content, options, until, moved, still_named, s)) return true;
     } else {
@@ -5260,23 +5276,6 @@ inline bool remove_beneath(const confined_root* root, std::string_view name, sta
   status unsynced;
   if (removed && !os::sync_directory(*p.dir, unsynced)) not_durable(s, unsynced);
   return removed;
-}
-
-// Heap sort: <algorithm> alone would cost every user more than this file.
-template <class T>
-void sort_in_place(std::vector<T>& items) {
-  const auto sink = [&](std::size_t at, std::size_t size) {
-    for (std::size_t child; (child = 2 * at + 1) < size; at = child) {
-      if (child + 1 < size && items[child] < items[child + 1]) ++child;
-      if (!(items[at] < items[child])) return;
-      std::swap(items[at], items[child]);
-    }
-  };
-  for (std::size_t i = items.size() / 2; i-- > 0;) sink(i, items.size());
-  for (std::size_t last = items.size(); last-- > 1;) {
-    std::swap(items[0], items[last]);
-    sink(0, last);
-  }
 }
 
 inline std::vector<std::string> list_beneath(const confined_root* root, std::string_view name, status& s) {
@@ -7317,8 +7316,8 @@ class state_lock {
 };
 
 // Finds the target and takes its lock, again if a symbolic link was pointed elsewhere while we waited.
-inline bool lock_state(const path& file, const write_options& options, const deadline& until, target& t, state_lock& lock,
-                       status& s) {
+inline bool lock_state(const path& file, const write_options& options, const deadline& until, target& t,
+                       state_lock& lock, status& s) {
   for (;;) {
     if (!locate(file, options, t, s)) return false;
     const os::kind there = t.existing.type;  // asked before the lock file is made beside it
@@ -7326,7 +7325,8 @@ inline bool lock_state(const path& file, const write_options& options, const dea
     if (!lock.acquire(t, until, s)) return false;
     target now;
     os::info before, after;
-    if (!locate(file, options, now, s) || !os::get_info(t.dir->h, before, s) || !os::get_info(now.dir->h, after, s)) return false;
+    if (!locate(file, options, now, s) || !os::get_info(t.dir->h, before, s) || !os::get_info(now.dir->h, after, s))
+      return false;
     t.existing = now.existing;
     if (now.name == t.name && before.same_file(after)) return true;
     lock.release();
@@ -7350,7 +7350,8 @@ struct loaded {
 inline json_parse_options state_dialect(std::size_t max_depth) { return {json_dialect::python, max_depth}; }
 
 // Reads and parses. A missing file is not a failure; bytes that are not JSON set `bad` and leave `s` clear.
-inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, corruption& bad, status& s) {
+inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, corruption& bad,
+                      status& s) {
   os::handle h;
   status own;
   const bool opened = patiently(std::chrono::milliseconds{500}, own, [&](status& attempt) {
@@ -7360,9 +7361,7 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
   out = {};
   bad = {};
   if (!opened) return own.missing() || s.fail(own);
-  if (!os::get_info(h, out.file, s)) return false;
-  if (out.file.type != os::kind::regular) return s.fail("", os::wrong_kind(out.file.type));
-  if (!os::read_all(h, out.file.size, out.text, s)) return false;
+  if (!read_regular(h, out.file, out.text, s)) return false;
   out.existed = true;
   out.value = json::parse(out.text, state_dialect(max_depth), bad.problem);
   if (!bad.problem) return true;
@@ -7372,24 +7371,19 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
 
 inline path::string_type backup_stamp() {
   // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
-  // thread-safe, and its safe variants have another signature on every system.
+  // thread-safe, and its safe variants read the time zone's file first.
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const std::int64_t seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
-  const std::int64_t days = seconds / 86400 + 719468, of_day = seconds % 86400;
-  const std::int64_t era = days / 146097, of_era = days % 146097;
-  const std::int64_t year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-  const std::int64_t of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-  const std::int64_t month_from_march = (5 * of_year + 2) / 153;
-  const std::int64_t day = of_year - (153 * month_from_march + 2) / 5 + 1;
-  const std::int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-  const std::int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
-  std::string text;
-  const auto put = [&](std::int64_t value, std::size_t digits) {
-    const std::string plain = std::to_string(value);
-    text.append(digits > plain.size() ? digits - plain.size() : 0, '0').append(plain);
-  };
-  put(year, 4), put(month, 2), put(day, 2), text += 'T', put(of_day / 3600, 2), put(of_day / 60 % 60, 2), put(of_day % 60, 2);
-  return widen(text += 'Z');
+  const long long seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
+  const long long days = seconds / 86400 + 719468, of_day = seconds % 86400;
+  const long long era = days / 146097, of_era = days % 146097;
+  const long long year_of_era = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  const long long of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const long long from_march = (5 * of_year + 2) / 153, month = from_march < 10 ? from_march + 3 : from_march - 9;
+  char text[160];
+  std::snprintf(text, sizeof text, ".bak-%04lld%02lld%02lldT%02lld%02lld%02lldZ",
+                year_of_era + era * 400 + (month <= 2 ? 1 : 0), month, of_year - (153 * from_march + 2) / 5 + 1,
+                of_day / 3600, of_day / 60 % 60, of_day % 60);
+  return widen(text);
 }
 
 inline path::string_type backup_name(const target& t, const path::string_type& suffix) {
@@ -7400,7 +7394,7 @@ inline path::string_type backup_name(const target& t, const path::string_type& s
 // Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists.
 template <class F>
 bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
-  const path::string_type stamp = widen(".bak-") + backup_stamp();
+  const path::string_type stamp = backup_stamp();
   for (unsigned n = 0; n < 10000; ++n) {
     backup = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
     status own;
@@ -7415,34 +7409,30 @@ inline bool holds_what_was_read(const target& t, const path::string_type& name, 
   const os::handle h = os::open_at(*t.dir, name.c_str(), os::read_only | os::no_follow, 0, s);
   os::info i;
   std::string bytes;
-  return h && os::get_info(h, i, s) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, s) && bytes == judged.text;
+  return h && os::get_info(h, i, s) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, s) &&
+         bytes == judged.text;
 }
 
-// Keeps the newest `keep` backups; their names sort by age, but for the -N of one second.
+// Keeps the newest `keep` backups: by the second in their names, within one second by the number behind it.
 inline void prune_backups(const target& t, unsigned keep) {
   if (keep == 0) return;
-  const path::string_type prefix = backup_name(t, widen(".bak-"));
-  std::vector<path::string_type> names;
+  using text = path::string_type;
+  const text prefix = backup_name(t, widen(".bak-"));
+  std::vector<std::pair<text, std::pair<std::size_t, text>>> backups;
   status ignored;
   os::list(*t.dir, [&](os::name n, os::kind) {
-    path::string_type name = n;
-    if (name.compare(0, prefix.size(), prefix) != 0) return true;
-    std::size_t at = names.size();
-    names.emplace_back();
-    const auto older = [](const path::string_type& a, const path::string_type& b) {
-      const auto dash = [](const path::string_type& x) { return x.rfind('Z'); };
-      const int by_time = a.compare(0, dash(a), b, 0, dash(b));
-      return by_time != 0 ? by_time < 0 : a.size() != b.size() ? a.size() < b.size() : a < b;
-    };
-    for (; at > 0 && older(name, names[at - 1]); --at) names[at] = std::move(names[at - 1]);
-    names[at] = std::move(name);
+    const text name = n;
+    if (name.compare(0, prefix.size(), prefix) == 0)
+      backups.push_back({name.substr(0, name.rfind('Z')), {name.size(), name}});
     return true;
   }, ignored);
-  for (std::size_t i = 0; i + keep < names.size(); ++i) os::unlink_at(*t.dir, names[i].c_str(), ignored);
+  sort_in_place(backups);
+  for (std::size_t i = 0; i + keep < backups.size(); ++i)
+    os::unlink_at(*t.dir, backups[i].second.second.c_str(), ignored);
 }
 
-// The newest generation that is good: `previous.existed` is false if there is none. One that cannot be read is an error,
-// as it is for the state itself: it may be the good one.
+// The newest generation that is good: `previous.existed` is false if there is none. One that cannot be read is an
+// error, as it is for the state itself: it may be the good one.
 inline bool find_generation(const target& t, const recovery_options& options, loaded& previous, path::string_type& name,
                             status& s) {
   for (unsigned n = 1; n <= options.generations; ++n) {
@@ -7475,7 +7465,8 @@ inline bool restore_generation(const target& t, const loaded& judged, const load
   replacement r(beside(t, t.name), write_options(), &generation);
   if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !copy_aside(t, judged, backup, s)) return false;
   if (publish_over(r, moved, as_judged, s)) return sync_after_rename(r, s);
-  status ignored;  // the corrupt file is in its place, or somebody has replaced it, or nobody knows: then the copy stays
+  status
+      ignored;  // the corrupt file is in its place, or somebody has replaced it, or nobody knows: then the copy stays
   if (!r.name.empty()) os::unlink_at(*t.dir, backup.c_str(), ignored);
   return false;
 }
@@ -7515,9 +7506,10 @@ inline recovery_report::damage damage_of(const loaded& judged, const json_proble
   return problem.offset > judged.text.find_last_not_of(" \t\r\n") ? damage::truncated : damage::syntax;
 }
 
-// With the lock held: reads; if the bytes are not JSON, sets the file aside and comes back with a good generation or with
-// `existed` false. `bad` says what was found.
-inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, corruption& bad, status& s) {
+// With the lock held: reads; if the bytes are not JSON, sets the file aside and comes back with a good generation or
+// with `existed` false. `bad` says what was found.
+inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, corruption& bad,
+                               status& s) {
   for (;;) {
     if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
     if (!bad.found) return true;
@@ -7587,7 +7579,8 @@ inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json
   std::string text, current;
   target t;
   state_lock lock;
-  if (!to_text(value, options, text, s) || !lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
+  if (!to_text(value, options, text, s) || !lock_state(file, options, deadline_in(options.timeout), t, lock, s))
+    return false;
   if (t.exists() && t.existing.type != os::kind::regular) return s.fail("", os::wrong_kind(t.existing.type));
   if (t.exists() != snapshot.existed) return false;
   if (t.exists()) {
@@ -7599,8 +7592,8 @@ inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json
   return true;
 }
 
-inline bool update_state(const path& file, json& value, json_change change, const update_options& options, corruption& bad,
-                         status& s) {
+inline bool update_state(const path& file, json& value, json_change change, const update_options& options,
+                         corruption& bad, status& s) {
   target t;
   state_lock lock;
   loaded current;
@@ -7633,8 +7626,8 @@ auto or_throw_state(const char* operation, const path& file, const json& fallbac
 #endif
 
 // These give the value of the public function, or an empty one after a failure.
-inline json_snapshot snapshot_of(const path& file, const json& fallback, const recovery_options& options, corruption& bad,
-                                 status& s) {
+inline json_snapshot snapshot_of(const path& file, const json& fallback, const recovery_options& options,
+                                 corruption& bad, status& s) {
   loaded found;
   if (!load_state(file, options, found, bad, s)) return {};
   return {found.existed ? std::move(found.value) : fallback, found.existed, std::move(found.text)};
@@ -7653,11 +7646,13 @@ inline json updated(const path& file, const json& fallback, json_change change, 
 
 MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options,
                                     std::error_code& ec) {
-  return report_state_to(ec, [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
+  return report_state_to(ec,
+                         [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
 }
 
 #if MEMORIA_FS_EXCEPTIONS
-MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options) {
+MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change,
+                                    const update_options& options) {
   return or_throw_state("update_json", file, fallback,
                         [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
 }
@@ -7699,7 +7694,8 @@ MEMORIA_FS_INLINE json load_json(const path& file, std::error_code& ec) {
   });
 }
 
-MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options, std::error_code& ec) {
+MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options,
+                                 std::error_code& ec) {
   detail::report_to(ec, detail::save_state, file, value, options);
 }
 
@@ -9085,7 +9081,8 @@ namespace tests {
 // A directory of its own for one test case.
 struct scratch {
   path dir;
-  scratch() : dir(std::filesystem::temp_directory_path() / ("memoria-test-" + std::to_string(detail::os::random_bits()))) {
+  scratch()
+      : dir(std::filesystem::temp_directory_path() / ("memoria-test-" + std::to_string(detail::os::random_bits()))) {
     std::filesystem::create_directories(dir);
   }
   scratch(const scratch&) = delete;
@@ -9097,7 +9094,8 @@ struct scratch {
   path operator/(const char* name) const { return dir / name; }
   std::vector<std::string> names() const {  // what is directly in it, sorted
     std::vector<std::string> out;
-    for (const auto& entry : std::filesystem::directory_iterator(dir)) out.push_back(detail::to_utf8(entry.path().filename()));
+    for (const auto& entry : std::filesystem::directory_iterator(dir))
+      out.push_back(detail::to_utf8(entry.path().filename()));
     std::sort(out.begin(), out.end());
     return out;
   }
@@ -9147,6 +9145,33 @@ struct fault {
     countdown = -1;
   }
 };
+
+#ifdef __linux__
+// An extended attribute; nothing if it is not there.
+inline std::optional<std::string> attribute(const path& file, const char* name) {
+  char value[256];
+  const auto n = ::getxattr(file.c_str(), name, value, sizeof value);
+  return n < 0 ? std::nullopt : std::optional<std::string>(std::string(value, static_cast<std::size_t>(n)));
+}
+inline bool set_attribute(const path& file, const char* name, const std::string& value) {
+  return ::setxattr(file.c_str(), name, value.data(), value.size(), 0) == 0;
+}
+
+// An access list as the kernel keeps it: the owner may read and write, user 65534 and the mask as given, others
+// nothing.
+inline std::string access_list(unsigned user, unsigned group, unsigned mask) {
+  std::string list("\2\0\0\0", 4);
+  const auto entry = [&](unsigned tag, unsigned bits, std::uint32_t who) {
+    for (const std::uint32_t half : {tag, bits}) list += {static_cast<char>(half), '\0'};
+    for (unsigned shift = 0; shift < 32; shift += 8)
+      list += static_cast<char>(static_cast<unsigned char>(who >> shift));
+  };
+  entry(0x01, 6, UINT32_MAX), entry(0x02, user, 65534), entry(0x04, group, UINT32_MAX);
+  entry(0x10, mask, UINT32_MAX), entry(0x20, 0, UINT32_MAX);
+  return list;
+}
+constexpr const char *acl = "system.posix_acl_access", *default_acl = "system.posix_acl_default";
+#endif
 
 #ifdef _WIN32
 constexpr int io_error = 1117, disk_full = 112, no_entry = 2;
@@ -9211,7 +9236,8 @@ DOCTEST_TEST_CASE("UTF-8 and native paths convert without loss") {
     DOCTEST_REQUIRE(p.has_value());
     DOCTEST_CHECK(detail::to_utf8(*p) == text);
   }
-  for (const char* text : {"\xFF", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "a\x80"}) {
+  for (const char* text :
+       {"\xFF", "\xC3", "\xC0\x80", "\xE0\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "a\x80"}) {
     const std::optional<path> p = detail::from_utf8(text);
     if (sizeof(path::value_type) == 1) {
       DOCTEST_CHECK(detail::to_utf8(p.value()) == text);  // bytes are bytes
@@ -9232,7 +9258,8 @@ DOCTEST_TEST_CASE("lanes find the same bytes as a loop, at every place") {
   };
   for (unsigned round = 0; round < 512; ++round) {
     for (std::size_t i = 0; i < lanes::width; ++i) {
-      bytes[i] = static_cast<char>(static_cast<unsigned char>(round < 256 ? round + i : (round * 167 + i * 91) >> (i % 3)));
+      bytes[i] =
+          static_cast<char>(static_cast<unsigned char>(round < 256 ? round + i : (round * 167 + i * 91) >> (i % 3)));
     }
     const lanes v = lanes::load(bytes);
     check(v.equal('['), [](unsigned c) { return c == '['; });
@@ -9388,7 +9415,9 @@ DOCTEST_TEST_CASE("generations are copied where there are no hard links") {
 #ifndef _WIN32
 DOCTEST_TEST_CASE("an existing file keeps its mode, a new one obeys the umask, permissions are set before the rename") {
   const scratch here;
-  const auto mode = [](const path& p) { return static_cast<unsigned>(std::filesystem::status(p).permissions()) & 07777u; };
+  const auto mode = [](const path& p) {
+    return static_cast<unsigned>(std::filesystem::status(p).permissions()) & 07777u;
+  };
   std::error_code ec;
   put(here / "f", "old");
   ::chmod((here / "f").c_str(), 0640);
@@ -9418,7 +9447,8 @@ DOCTEST_TEST_CASE("an existing file's temporary is private until it has owner an
   watched = here.dir;
   detail::os::seam() = [](const detail::os::event& e) {
     const std::string_view call = e.call;
-    if (call == "write" || call == "fchown" || call == "fchmod" || call == "fsync" || call == "rename") seen.append(call) += ' ';
+    if (call == "write" || call == "fchown" || call == "fchmod" || call == "fsync" || call == "rename")
+      seen.append(call) += ' ';
     if (call == "write" || call == "fchmod") {
       struct ::stat st = {};
       DOCTEST_CHECK(::fstat(static_cast<int>(e.handle), &st) == 0);
@@ -9460,29 +9490,6 @@ DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept") {
 }
 
 #ifdef __linux__
-// An extended attribute; nothing if it is not there.
-inline std::optional<std::string> attribute(const path& file, const char* name) {
-  char value[256];
-  const auto n = ::getxattr(file.c_str(), name, value, sizeof value);
-  return n < 0 ? std::nullopt : std::optional<std::string>(std::string(value, static_cast<std::size_t>(n)));
-}
-inline bool set_attribute(const path& file, const char* name, const std::string& value) {
-  return ::setxattr(file.c_str(), name, value.data(), value.size(), 0) == 0;
-}
-
-// An access list as the kernel keeps it: the owner may read and write, user 65534 and the mask as given, others nothing.
-inline std::string access_list(unsigned user, unsigned group, unsigned mask) {
-  std::string list("\2\0\0\0", 4);
-  const auto entry = [&](unsigned tag, unsigned bits, std::uint32_t who) {
-    for (const std::uint32_t half : {tag, bits}) list += {static_cast<char>(half), '\0'};
-    for (unsigned shift = 0; shift < 32; shift += 8) list += static_cast<char>(static_cast<unsigned char>(who >> shift));
-  };
-  entry(0x01, 6, UINT32_MAX), entry(0x02, user, 65534), entry(0x04, group, UINT32_MAX);
-  entry(0x10, mask, UINT32_MAX), entry(0x20, 0, UINT32_MAX);
-  return list;
-}
-constexpr const char *acl = "system.posix_acl_access", *default_acl = "system.posix_acl_default";
-
 DOCTEST_TEST_CASE("a replaced file keeps its extended attributes and its access list") {
   const scratch here;
   const path file = here / "f";
@@ -9759,7 +9766,8 @@ DOCTEST_TEST_CASE("a name of the greatest length can be written, locked and kept
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(detail::to_utf8(lock_file.filename()).size() <= 255);
   DOCTEST_CHECK(lock_file != lock_path(here.dir / (std::string(254, 'n') + "m"), ec));
-  DOCTEST_CHECK(detail::lock_name(detail::widen(std::string(249, 'n'))) == detail::widen("." + std::string(249, 'n') + ".lock"));
+  DOCTEST_CHECK(detail::lock_name(detail::widen(std::string(249, 'n'))) ==
+                detail::widen("." + std::string(249, 'n') + ".lock"));
   for (std::size_t lead = 0; lead < 3 && sizeof(path::value_type) == 1; ++lead) {  // never cut inside a character
     std::string name(lead, 'x');
     while (name.size() < 250) name += "\xE2\x98\x95";
@@ -10259,7 +10267,8 @@ DOCTEST_TEST_CASE("entries of many threads are whole") {
   DOCTEST_CHECK(whole == 200);
 }
 
-DOCTEST_TEST_CASE("every system call of an append may fail: the entry is whole or not there, and the error says which call") {
+DOCTEST_TEST_CASE(
+    "every system call of an append may fail: the entry is whole or not there, and the error says which call") {
   for (const char* before : {"", "old\n"}) {
     for (const int code : {io_error, disk_full}) {
       for (const bool whole_lines : {false, true}) {
@@ -10282,7 +10291,8 @@ DOCTEST_TEST_CASE("every system call of an append may fail: the entry is whole o
           const bool applied = !s.failed() || s.code == errc::not_durable;
           DOCTEST_CHECK(contents(here / "log") == std::string(before) + (applied ? "entry\n" : ""));
           if (s.failed()) DOCTEST_CHECK(fault::struck == s.step);
-          const bool under_lock = fault::struck == "write" || fault::struck == "WriteFile" || fault::struck == "fsync directory";
+          const bool under_lock =
+              fault::struck == "write" || fault::struck == "WriteFile" || fault::struck == "fsync directory";
           if (!applied && *before == '\0' && under_lock) DOCTEST_CHECK(here.names().empty());
         }
       }
@@ -10359,7 +10369,8 @@ DOCTEST_TEST_CASE("an append syncs after unlocking, and an empty log's directory
     if (call == "flock" || call == "write" || call.find("sync") != std::string_view::npos ||
         call.find("FULLFSYNC") != std::string_view::npos) {
       seen += call == "fcntl F_FULLFSYNC" ? "fdatasync" : std::string(call);
-      seen += call.find("directory") == std::string_view::npos && call.find("sync") != std::string_view::npos ? "!" : ",";
+      seen +=
+          call.find("directory") == std::string_view::npos && call.find("sync") != std::string_view::npos ? "!" : ",";
       if (call == "fdatasync" || call == "fcntl F_FULLFSYNC") {  // nobody is kept waiting by the sync
         detail::os::handle other(::dup(static_cast<int>(e.handle)));
         DOCTEST_CHECK(::flock(static_cast<int>(other.get()), LOCK_EX | LOCK_NB) == 0);
@@ -10381,7 +10392,8 @@ DOCTEST_TEST_CASE("an entry whose sync fails is in the log, and the error says s
   put(here / "log", "old\n");
   detail::os::seam() = [](const detail::os::event& e) {
     const std::string_view call = e.call;
-    const bool sync = call == "fdatasync" || call == "fsync" || call == "fcntl F_FULLFSYNC" || call == "FlushFileBuffers";
+    const bool sync =
+        call == "fdatasync" || call == "fsync" || call == "fcntl F_FULLFSYNC" || call == "FlushFileBuffers";
     return detail::os::verdict{sync ? io_error : 0, SIZE_MAX};
   };
   std::error_code ec;
@@ -11793,8 +11805,8 @@ DOCTEST_TEST_CASE("the newest good generation is used, and is the current versio
 
 DOCTEST_TEST_CASE("max_backups keeps the newest") {
   const scratch here;
-  for (const char* name : {"s.json.bak-20200101T000000Z", "s.json.bak-20200101T000000Z-2", "s.json.bak-20200101T000000Z-10",
-                           "s.json.bak-20210101T000000Z", "s.json.other"}) {
+  for (const char* name : {"s.json.bak-20200101T000000Z", "s.json.bak-20200101T000000Z-2",
+                           "s.json.bak-20200101T000000Z-10", "s.json.bak-20210101T000000Z", "s.json.other"}) {
     put(here / name, name);
   }
   put(here / "s.json", "corrupt");
@@ -12040,8 +12052,9 @@ DOCTEST_TEST_CASE("update_json by many threads loses no update") {
       options.durable = durability::none;
       for (int i = 0; i < 25; ++i) {
         std::error_code ec;
-        update_json(here / "s.json", counter(0), [](json& j) { j["count"] = j["count"].get_if<int>().value_or(-1000) + 1; },
-                    options, ec);
+        update_json(
+            here / "s.json", counter(0), [](json& j) { j["count"] = j["count"].get_if<int>().value_or(-1000) + 1; },
+            options, ec);
         if (ec) return;
       }
     });
@@ -12176,7 +12189,8 @@ DOCTEST_TEST_CASE("a lock file takes the mode of the file it guards") {
 }
 #endif
 
-DOCTEST_TEST_CASE("every system call of an update may fail: old or new, and never anything but the state and its lock") {
+DOCTEST_TEST_CASE(
+    "every system call of an update may fail: old or new, and never anything but the state and its lock") {
   for (long n = 0;; ++n) {
     const scratch here;
     put(here / "s.json", "{\n  \"count\": 1\n}");
