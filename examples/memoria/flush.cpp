@@ -90,14 +90,18 @@ flushed flush_one(const invocation& call, const memory& m, const memoria::path& 
   std::error_code ec;
   memoria::file_lock lock(context, once, ec);
   if (ec == memoria::errc::lock_timeout) return {"busy", true, "another flush is at work on it"};
+  const std::string text = ec ? "" : memoria::read_text(context, ec);
+  const auto known_state = [&] { return memoria::load_json_with_recovery(m.state, json::object(), recovery()); };
+  if (ec == std::errc::no_such_file_or_directory && flushed_ago(known_state(), session)) {
+    return {"already", false, ""};  // another flush has just taken it along
+  }
   if (ec) throw failure{"cannot read the context file " + utf8_name(context) + ": " + ec.message()};
-  const std::string text = memoria::read_text(context);
   const std::string id = sha256(session + "\n" + text), marker = "<!-- memoria " + id + " -->\n\n";
 
   bool logged = is_logged(m, marker, context);
   std::string summary;
   if (!logged) {
-    const auto ago = flushed_ago(memoria::load_json_with_recovery(m.state, json::object(), recovery()), session);
+    const auto ago = flushed_ago(known_state(), session);
     if (ago) return {"too_soon", true, "its session was flushed " + std::to_string(*ago) + " s ago"};
     answer a = summarize(call, text);
     if (!a.usable) return {"failed", true, a.problem};
