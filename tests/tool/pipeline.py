@@ -293,7 +293,7 @@ class Pipeline(unittest.TestCase):
 
     def test_detached(self):
         (self.here / "talk.jsonl").write_text(json.dumps({"role": "user", "content": "TAG one"}) + "\n")
-        waits = "ps -o pid=,sess=,pgid= -p $PPID > ids; touch begun; while [ ! -e go ]; do sleep 0.02; done; echo done"
+        waits = f": {self.here.name}; ps -o pid=,sess=,pgid= -p $PPID > ids; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo done"
         hook = subprocess.Popen(["sh", "-c", "\"$0\" hook session-end --dir memory --summarizer \"$1\" || exit; sleep 60", program(), waits],
                                 cwd=self.here, env=PLAIN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         hook.stdin.write(b'{"session_id": "s1", "transcript_path": "talk.jsonl"}')
@@ -311,7 +311,7 @@ class Pipeline(unittest.TestCase):
 
     def test_detached_is_what_makes_the_difference(self):
         (self.here / "talk.md").write_text("x")
-        waits = "touch begun; while [ ! -e go ]; do sleep 0.02; done; echo done"
+        waits = f": {self.here.name}; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo done"
         flush = subprocess.Popen([program(), "flush", "talk.md", "s1", "--dir", "memory", "--summarizer", waits], cwd=self.here,
                                  env=PLAIN, start_new_session=True, stdout=subprocess.DEVNULL)
         self.until(lambda: (self.here / "begun").exists())
@@ -322,12 +322,12 @@ class Pipeline(unittest.TestCase):
 
     def shells(self):
         done = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE)
-        return [line for line in done.stdout.decode().splitlines() if "touch begun; while" in line and line.startswith("/bin/sh")]
+        return [line for line in done.stdout.decode().splitlines() if f": {self.here.name};" in line and line.startswith("/bin/sh")]
 
     def test_one_compile_at_a_time(self):
         (self.memory / "daily").mkdir()
         (self.memory / "daily" / "2026-01-01.md").write_text("x")
-        waits = "touch begun; while [ ! -e go ]; do sleep 0.02; done; echo '=== n.md ==='"
+        waits = f": {self.here.name}; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo '=== n.md ==='"
         first = subprocess.Popen([program(), "compile", "memory", "--compiler", waits], cwd=self.here, env=PLAIN,
                                  stdout=subprocess.PIPE)
         self.until(lambda: (self.here / "begun").exists())
