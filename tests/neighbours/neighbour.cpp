@@ -50,9 +50,7 @@ void append(const path& log, const std::string& name, int n, bool whole_lines) {
 int hold(const path& lock_file, const path& mark, int n) {
   for (int i = 0; i < n; ++i) {
     const memoria::file_lock lock(lock_file);
-    std::FILE* made = std::fopen(mark.string().c_str(), "wx");
-    if (made == nullptr) return fail("two holders of one lock");
-    std::fclose(made);
+    if (!std::filesystem::create_directory(mark)) return fail("two holders of one lock");
     std::filesystem::remove(mark);
   }
   return 0;

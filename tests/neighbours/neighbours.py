@@ -1,7 +1,8 @@
 """neighbours.py SCENE: several processes on the same files; nothing acknowledged may be lost, nothing torn, no holder doubled.
 
 The processes are `neighbour` (C++) and, where ../shared is, the seed's Python. Environment: BUILD (where the programs
-are), ROUNDS (multiplies the work, default 1). Scenes are the functions below; each says what it proves.
+are), ROUNDS (multiplies the work, default 1), NEIGHBOUR (the command instead, for example "wine neighbour.exe"; the
+seed's Python, whose locks are others there, is left out then). Scenes are the functions below; each says what it proves.
 """
 import collections
 import fcntl
@@ -18,6 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve()
 SEED_MODULE = HERE.parents[3] / "shared" / "seed"
 BUILD = Path(os.environ.get("BUILD", HERE.parents[2] / "build/tests/tests"))
+NEIGHBOUR = os.environ.get("NEIGHBOUR")
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 rng = random.Random(1)
 
@@ -46,11 +48,12 @@ def run(command):
 
 
 def start(*arguments):
-    return run([BUILD / "neighbour", *map(str, arguments)])
+    program = NEIGHBOUR.split() if NEIGHBOUR else [BUILD / "neighbour"]
+    return run([*program, *map(str, arguments)])
 
 
 def start_python(log, name, n):
-    if not SEED_MODULE.is_dir():
+    if NEIGHBOUR or not SEED_MODULE.is_dir():
         print("without the seed's Python writers: it is not there")
         return []
     return [run([sys.executable, "-B", "-c", PYTHON_WRITER, SEED_MODULE, log, name, str(n)])]
