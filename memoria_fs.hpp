@@ -723,8 +723,8 @@ struct json_parse_options {
 // dump({2}) writes what Python's json.dumps(x, indent=2, ensure_ascii=False) writes, {2, true} what json.dumps(x,
 // indent=2) does, {} like nlohmann the shortest form: no white space at all.
 struct json_dump_options {
-  int indent = -1;            // spaces a level; 0: line breaks only; negative: everything on one line
-  bool ensure_ascii = false;  // everything but ' ' to '~' as \uXXXX
+  int indent = -1;                              // spaces a level; 0: line breaks only; negative: everything on one line
+  bool ensure_ascii = false;                    // everything but ' ' to '~' as \uXXXX
   json_dialect dialect = json_dialect::strict;  // python: NaN and infinities may be written
 };
 
@@ -766,24 +766,43 @@ class json;
 
 namespace detail {
 
-enum json_kind : std::uint8_t {  // from text_kind on a value owns memory
-  null_kind, boolean_kind, integer_kind, natural_kind, real_kind, short_kind, text_kind, big_kind, array_kind, object_kind
+enum json_kind : std::uint8_t {
+  null_kind,
+  boolean_kind,
+  integer_kind,
+  natural_kind,  // beyond the largest std::int64_t
+  real_kind,
+  short_kind,
+  text_kind,  // from here on a value owns memory
+  big_kind,   // an integer beyond 64 bits, as text
+  array_kind,
+  object_kind
 };
 struct json_cell {  // a short string lies in the first 14 bytes, padded with zeros
-  std::uint64_t payload;  // number, or pointer to the block
+  union {
+    std::uint64_t payload;  // integer, or pointer to the block
+    double real;
+  };
   std::uint32_t length_low;
   std::uint16_t length_high;
   std::uint8_t info;  // flags of a string; the length of a short one
   std::uint8_t kind;
 };
-void destroy(json_cell& c) noexcept;
+void destroy(const json_cell& root) noexcept;
+void copy_cell(const json_cell& root, json_cell& copy);
+bool equal_cells(const json_cell& left, const json_cell& right);
+std::string_view string_of(const json_cell& c) noexcept;
+bool number_of(const json_cell& c, double& value);
+// false: not a number with an integer value, or out of range
+bool integer_of(const json_cell& c, std::int64_t& value) noexcept;
+bool integer_of(const json_cell& c, std::uint64_t& value) noexcept;
 
 struct json_element;  // what the brace lists of json::array and json::object hold
 struct json_member;
 
 template <class T>
-inline constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
-                                     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+inline constexpr bool is_character =
+    std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 template <class T>
 inline constexpr bool is_json_number = std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
 
@@ -836,8 +855,7 @@ class json_iterator {
 
 // for (auto& [key, value] : j.items()), and item.key(), item.value() as well
 template <class Json>
-class json_items {
- public:
+struct json_items {
   struct item {
     std::string_view first;
     Json& second;
@@ -847,20 +865,18 @@ class json_items {
   class iterator {
    public:
     explicit iterator(json_iterator<Json> at) noexcept : at_(at) {}
-    item& operator*() const noexcept { return *::new (static_cast<void*>(&slot_)) item{at_.key(), *at_}; }
+    item& operator*() const noexcept { return slot_.emplace(item{at_.key(), *at_}); }
     iterator& operator++() noexcept { return ++at_, *this; }
     bool operator!=(const iterator& other) const noexcept { return at_ != other.at_; }
 
    private:
     json_iterator<Json> at_;
-    alignas(item) mutable unsigned char slot_[sizeof(item)];  // so that `auto&` binds, as it does to nlohmann's
+    mutable std::optional<item> slot_;  // so that `auto&` binds, as it does to nlohmann's
   };
-  explicit json_items(Json& j) noexcept : json_(j) {}
-  iterator begin() const noexcept { return iterator(json_.begin()); }
-  iterator end() const noexcept { return iterator(json_.end()); }
+  iterator begin() const noexcept { return iterator(of.begin()); }
+  iterator end() const noexcept { return iterator(of.end()); }
 
- private:
-  Json& json_;
+  Json& of;
 };
 
 }  // namespace detail
@@ -879,12 +895,11 @@ class json {
   json() noexcept : cell_{} {}
   json(std::nullptr_t) noexcept : json() {}
   template <class T, std::enable_if_t<std::is_same_v<T, bool>, int> = 0>  // a template, or pointers would become true
-  json(T value) noexcept : cell_{value, 0, 0, 0, detail::boolean_kind} {}
+  json(T value) noexcept : json(detail::boolean_kind, value) {}
   template <class T, std::enable_if_t<detail::is_json_number<T>, int> = 0>
   json(T value) noexcept : json() {
     if constexpr (std::is_floating_point_v<T>) {
-      const double real = static_cast<double>(value);
-      std::memcpy(&cell_.payload, &real, sizeof real);
+      cell_.real = static_cast<double>(value);
       cell_.kind = detail::real_kind;
     } else {
       cell_.payload = static_cast<std::uint64_t>(value);
@@ -903,7 +918,7 @@ class json {
   json(const std::vector<T>& values) : json(array()) {
     for (const auto& value : values) push_back(json(static_cast<const T&>(value)));
   }
-  json(const json& other);
+  json(const json& other) : json() { detail::copy_cell(other.cell_, cell_); }
   json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
   json& operator=(const json& other) { return *this = json(other); }
   json& operator=(json&& other) noexcept {
@@ -912,14 +927,14 @@ class json {
     return *this;
   }
   ~json() {
-    if (owns()) detail::destroy(cell_);
+    if (cell_.kind >= detail::text_kind) detail::destroy(cell_);
   }
   void swap(json& other) noexcept { other.cell_ = std::exchange(cell_, other.cell_); }
   friend void swap(json& a, json& b) noexcept { a.swap(b); }
 
-  static json array();
+  static json array() { return json(detail::array_kind); }
   static json array(std::initializer_list<detail::json_element> values);
-  static json object();
+  static json object() { return json(detail::object_kind); }
   static json object(std::initializer_list<detail::json_member> members);  // the last of several equal keys wins
 
   // The whole text has to be one value with white space around it. The forms without exceptions return null for a text
@@ -968,7 +983,7 @@ class json {
   template <class T>
   T get() const {
     std::optional<T> value = get_if<T>();
-    if (!value) throw_not(wanted<T>());
+    if (!value) throw_not(kind_of<T>);
     return std::move(*value);
   }
 #endif
@@ -1009,20 +1024,17 @@ class json {
   const_iterator end() const noexcept { return begin() + static_cast<std::ptrdiff_t>(size()); }
   const_iterator cbegin() const noexcept { return begin(); }
   const_iterator cend() const noexcept { return end(); }
-  detail::json_items<json> items() & noexcept { return detail::json_items<json>(*this); }
-  detail::json_items<const json> items() const& noexcept { return detail::json_items<const json>(*this); }
+  detail::json_items<json> items() & noexcept { return {*this}; }
+  detail::json_items<const json> items() const& noexcept { return {*this}; }
   detail::json_items<const json> items() const&& = delete;  // the range would outlive the value
 
   // Look-up: in constant time however large the object is, also against keys chosen to collide. In a value that is no
   // object, find gives end(), contains false.
   iterator find(std::string_view key) noexcept {
-    json* member = find_member(key);
+    json* const member = find_member(key);
     return member ? iterator(member, 2) : end();
   }
-  const_iterator find(std::string_view key) const noexcept {
-    const json* member = find_member(key);
-    return member ? const_iterator(member, 2) : end();
-  }
+  const_iterator find(std::string_view key) const noexcept { return const_cast<json*>(this)->find(key); }
   bool contains(std::string_view key) const noexcept { return find_member(key) != nullptr; }
 
   // Errors: json_missing for no such key or index, json_type where this is no object or array. The forms without
@@ -1033,14 +1045,14 @@ class json {
   json& at(std::string_view key) { return const_cast<json&>(std::as_const(*this).at(key)); }
   json& at(std::size_t index) { return const_cast<json&>(std::as_const(*this).at(index)); }
 #endif
-  const json& at(std::string_view key, std::error_code& ec) const;
-  const json& at(std::size_t index, std::error_code& ec) const;
+  const json& at(std::string_view key, std::error_code& ec) const { return found(find_member(key), is_object(), ec); }
+  const json& at(std::size_t index, std::error_code& ec) const { return found(find_element(index), is_array(), ec); }
 
   // Reading: null for what is not there. Writing: null becomes an object or array; a missing key is added at the end;
   // the index one past the end appends a null. What cannot be (a key in a string, an index beyond) throws json_error; in
   // a program without exceptions it gives a value that is thrown away, so check is_object() first.
-  const json& operator[](std::string_view key) const noexcept;
-  const json& operator[](std::size_t index) const noexcept;
+  const json& operator[](std::string_view key) const noexcept { return or_null(find_member(key)); }
+  const json& operator[](std::size_t index) const noexcept { return or_null(find_element(index)); }
   json& operator[](std::string_view key);
   json& operator[](std::size_t index);
 
@@ -1051,10 +1063,11 @@ class json {
   json& front() noexcept { return *begin(); }
   const json& front() const noexcept { return *begin(); }
   // The others keep their order, so the time is linear in their number. Returns how many went: 0 or 1.
-  std::size_t erase(std::string_view key) noexcept;
-  std::size_t erase(std::size_t index) noexcept;
+  std::size_t erase(std::string_view key) noexcept { return erase_found(find_member(key)); }
+  std::size_t erase(std::size_t index) noexcept { return erase_found(find_element(index)); }
   iterator erase(const_iterator position) noexcept;  // the one after it
-  void clear() noexcept;  // an array or object stays one; anything else becomes null
+  // An array or object stays one; anything else becomes null.
+  void clear() noexcept { *this = is_structured() ? json(detail::json_kind{cell_.kind}) : json(); }
   void reserve(std::size_t members);  // of an array or object
 
   // JSON Pointer (RFC 6901): "" is this value, "/users/0/name", with ~1 for '/' and ~0 for '~' in a key. find_pointer:
@@ -1071,37 +1084,35 @@ class json {
 
   // As in Python: members in any order, numbers by their exact value (1 == 1.0), NaN equals nothing. Integers beyond 64
   // bits equal only themselves.
-  friend bool operator==(const json& a, const json& b) { return a.equals(b); }
-  friend bool operator!=(const json& a, const json& b) { return !a.equals(b); }
+  friend bool operator==(const json& a, const json& b) { return detail::equal_cells(a.cell_, b.cell_); }
+  friend bool operator!=(const json& a, const json& b) { return !(a == b); }
 
  private:
   template <class Json>
   friend class detail::json_iterator;
 
+  explicit json(detail::json_kind kind, std::uint64_t payload = 0) noexcept : json() {
+    cell_.payload = payload;
+    cell_.kind = kind;
+  }
   unsigned kind() const noexcept { return cell_.kind; }
-  bool owns() const noexcept { return cell_.kind >= detail::text_kind; }
   json* first() const noexcept;
   std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
   json* find_member(std::string_view key) const noexcept;
   json* find_element(std::size_t index) const noexcept;
-  bool equals(const json& other) const;
+  static const json& or_null(const json* found) noexcept;
+  static const json& found(const json* value, bool right_type, std::error_code& ec) noexcept;
+  std::size_t erase_found(const json* value) noexcept;
   json& misused(const char* wanted) const;
-  // false: not a number with an integer value, or out of range
-  bool integer_within(std::int64_t lowest, std::int64_t highest, std::int64_t& value) const noexcept;
-  bool natural_within(std::uint64_t highest, std::uint64_t& value) const noexcept;
-  bool number_within(double highest, double& value) const noexcept;
-  bool string_value(std::string_view& value) const noexcept;
 #if MEMORIA_FS_EXCEPTIONS
   [[noreturn]] void throw_not(const char* wanted) const;
 #endif
   template <class T>
-  static constexpr const char* wanted() noexcept {
-    if constexpr (std::is_same_v<T, bool>) return "a boolean";
-    else if constexpr (std::is_integral_v<T>) return "an integer that fits";
-    else if constexpr (std::is_floating_point_v<T>) return "a number that fits";
-    else if constexpr (detail::is_vector<T>) return "an array of one type";
-    else return "a string";
-  }
+  static constexpr const char* kind_of = std::is_same_v<T, bool>       ? "a boolean"
+                                         : std::is_integral_v<T>       ? "an integer that fits"
+                                         : std::is_floating_point_v<T> ? "a number that fits"
+                                         : detail::is_vector<T>        ? "an array of one type"
+                                                                       : "a string";
 
   detail::json_cell cell_;
 };
@@ -1121,9 +1132,7 @@ struct json_member {
 
 template <class Json>
 std::string_view json_iterator<Json>::key() const noexcept {
-  std::string_view text;
-  if (step_ == 2) at_[-1].string_value(text);
-  return text;
+  return step_ == 2 ? string_of(at_[-1].cell_) : std::string_view();
 }
 
 }  // namespace detail
@@ -1134,15 +1143,16 @@ std::optional<T> json::get_if() const {
     return *this;
   } else if constexpr (std::is_same_v<T, bool>) {
     if (is_boolean()) return cell_.payload != 0;
-  } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
-    std::int64_t value;
-    if (integer_within(std::numeric_limits<T>::min(), std::numeric_limits<T>::max(), value)) return static_cast<T>(value);
   } else if constexpr (std::is_integral_v<T>) {
-    std::uint64_t value;
-    if (natural_within(std::numeric_limits<T>::max(), value)) return static_cast<T>(value);
+    std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t> value;
+    constexpr T lowest = std::numeric_limits<T>::min(), highest = std::numeric_limits<T>::max();
+    if (detail::integer_of(cell_, value) && value >= lowest && value <= highest) return static_cast<T>(value);
   } else if constexpr (std::is_floating_point_v<T>) {
     double value;
-    if (number_within(static_cast<double>(std::numeric_limits<T>::max()), value)) return static_cast<T>(value);
+    constexpr double highest = static_cast<double>(std::numeric_limits<T>::max());
+    if (!detail::number_of(cell_, value)) return std::nullopt;
+    const bool special = is_number_float() && !(value - value == 0);  // NaN and infinities are had in every type
+    if (special || (value >= -highest && value <= highest)) return static_cast<T>(value);
   } else if constexpr (detail::is_vector<T>) {
     if (!is_array()) return std::nullopt;
     T values;
@@ -1155,8 +1165,7 @@ std::optional<T> json::get_if() const {
     return values;
   } else {
     static_assert(std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>, "json holds no such type");
-    std::string_view text;
-    if (string_value(text)) return T(text);
+    if (is_string()) return T(detail::string_of(cell_));
   }
   return std::nullopt;
 }
@@ -1575,8 +1584,10 @@ struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 #if !defined(__GNUC__) && !defined(__clang__)
 #include <atomic>  // 1,400 lines; the others have a builtin, see detail::fetch_subtract
 #endif
+#include <cfloat>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #ifndef _WIN32
 #include <dirent.h>
@@ -1666,23 +1677,20 @@ inline decoded decode_utf8(std::string_view text, std::size_t at) noexcept {
   return {code, length};
 }
 
+inline bool is_surrogate(char32_t c) noexcept { return c >= 0xD800 && c < 0xE000; }
+
+inline char* write_utf8(char* out, char32_t c) noexcept {  // up to 4 bytes; returns their end
+  const auto put = [&](char32_t byte) { *out++ = static_cast<char>(static_cast<unsigned char>(byte)); };
+  const auto put_rest = [&](unsigned shift) { put(0x80 | ((c >> shift) & 0x3F)); };
+  if (c < 0x80) return put(c), out;
+  if (c < 0x800) return put(0xC0 | (c >> 6)), put_rest(0), out;
+  if (c < 0x10000) return put(0xE0 | (c >> 12)), put_rest(6), put_rest(0), out;
+  return put(0xF0 | (c >> 18)), put_rest(12), put_rest(6), put_rest(0), out;
+}
+
 inline void append_utf8(std::string& out, char32_t c) {
-  const auto put = [&](char32_t byte) { out += static_cast<char>(static_cast<unsigned char>(byte)); };
-  if (c < 0x80) {
-    put(c);
-  } else if (c < 0x800) {
-    put(0xC0 | (c >> 6));
-    put(0x80 | (c & 0x3F));
-  } else if (c < 0x10000) {
-    put(0xE0 | (c >> 12));
-    put(0x80 | ((c >> 6) & 0x3F));
-    put(0x80 | (c & 0x3F));
-  } else {
-    put(0xF0 | (c >> 18));
-    put(0x80 | ((c >> 12) & 0x3F));
-    put(0x80 | ((c >> 6) & 0x3F));
-    put(0x80 | (c & 0x3F));
-  }
+  char bytes[4];
+  out.append(bytes, static_cast<std::size_t>(write_utf8(bytes, c) - bytes));
 }
 
 // Heap sort: <algorithm> alone would cost every user more than this file.
@@ -2035,6 +2043,26 @@ inline std::uint64_t load_first_lowest(const char* p) noexcept {
 }
 inline void store_first_lowest(char* p, std::uint64_t x) noexcept {
   for (unsigned i = 0; i < 8; ++i) p[i] = static_cast<char>(static_cast<unsigned char>(x >> (8 * i)));
+}
+
+// A hash that nobody who writes keys or notes can aim at: both factors of every product are salted.
+inline std::uint64_t salted_hash(std::string_view text, const std::uint64_t (&salt)[2]) noexcept {
+  std::uint64_t hash = salt[0] ^ text.size();
+  const auto mix = [&](std::uint64_t a, std::uint64_t b) {
+    const wide product = multiply(a ^ hash, b ^ salt[1]);
+    hash = product.high ^ product.low ^ salt[0];
+  };
+  const char* p = text.data();
+  std::size_t n = text.size();
+  for (; n > 16; n -= 16, p += 16) mix(load_first_lowest(p), load_first_lowest(p + 8));
+  if (n >= 8) {
+    mix(load_first_lowest(p), load_first_lowest(p + n - 8));
+  } else {
+    std::uint64_t last = 0;
+    for (std::size_t i = 0; i < n; ++i) last = last << 8 | static_cast<unsigned char>(p[i]);
+    mix(last, 0);
+  }
+  return hash;
 }
 
 }  // namespace detail
@@ -5470,315 +5498,77 @@ MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view n
 
 namespace detail {
 
-// -- Doubles. Integer arithmetic only: the same result on every machine and in every locale, also where the standard
-// library has no std::from_chars for doubles (libc++ before 20) or the processor rounds twice (x87).
+// -- Numbers. The standard library's shortest digits are Python's; only where the point goes is decided here.
 
-struct small_powers {
-  std::uint64_t five[27] = {1}, ten[20] = {1};
-  constexpr small_powers() {
-    for (int i = 1; i < 27; ++i) five[i] = five[i - 1] * 5;
-    for (int i = 1; i < 20; ++i) ten[i] = ten[i - 1] * 10;
-  }
-};
-inline constexpr small_powers decimal_powers;
+inline constexpr std::uint64_t sign_bit = std::uint64_t{1} << 63, infinity_bits = std::uint64_t{0x7FF} << 52;
+inline constexpr double ten_to[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-// Every 27th power of ten from 10^-351 on, the first 192 bits.
-inline constexpr int lowest_power = -351, highest_power = 350;
-inline constexpr std::uint64_t powers_of_ten[26][3] = {
-    {0x8049A4AC0C5811AE, 0x205B896D777D6278, 0xAC261E9F5141430B},
-    {0xCF42894A5DCE35EA, 0x52064CAC828675B9, 0x475F2B7D7DF1AD7A},
-    {0xA76C582338ED2621, 0xAF2AF2B80AF6F24E, 0x657C8F4D43323A36},
-    {0x873E4F75E2224E68, 0x5A7744A6E804A291, 0xCC35EDDFCF0996D7},
-    {0xDA7F5BF590966848, 0xAF39A475506A899E, 0xA30294CC2934E662},
-    {0xB080392CC4349DEC, 0xBD8D794D96AACFB3, 0xFE13A5C86AF64418},
-    {0x8E938662882AF53E, 0x547EB47B7282EE9C, 0x41B0230E1421487D},
-    {0xE65829B3046B0AFA, 0x0CB4A5A3112A5112, 0xA3B561B1CB208396},
-    {0xBA121A4650E4DDEB, 0x92F34D62616CE413, 0x21A0183E10583CD3},
-    {0x964E858C91BA2655, 0x3A6A07F8D510F86F, 0xE9082F25E9C5E9EC},
-    {0xF2D56790AB41C2A2, 0xFAE27299423FB9C3, 0x3695DAD7E8858901},
-    {0xC428D05AA4751E4C, 0xAA97E14C3C26B886, 0x96842DC95323F5A8},
-    {0x9E74D1B791E07E48, 0x775EA264CF55347D, 0xCA49F1C05120C9C7},
-    {0x8000000000000000, 0x0000000000000000, 0x0000000000000000},
-    {0xCECB8F27F4200F3A, 0x0000000000000000, 0x0000000000000000},
-    {0xA70C3C40A64E6C51, 0x999090B65F67D924, 0x0000000000000000},
-    {0x86F0AC99B4E8DAFD, 0x69A028BB3DED71A3, 0xDF9F915627C04E28},
-    {0xDA01EE641A708DE9, 0xE80E6F4820CC9495, 0xD74BAAD03BC1D8D3},
-    {0xB01AE745B101E9E4, 0x5EC05DCFF72E7F8F, 0xC04C79FFE324301F},
-    {0x8E41ADE9FBEBC27D, 0x14588F13BE847307, 0x23BD6A2059C002F5},
-    {0xE5D3EF282A242E81, 0x8F1668C8A86DA5FA, 0xF0B5CCF5176ECC7C},
-    {0xB9A74A0637CE2EE1, 0x6D953E2BD7173692, 0x88EFB0037AC08BDE},
-    {0x95F83D0A1FB69CD9, 0x4ABDAF101564F98E, 0x0D5A4AF7B3A98E47},
-    {0xF24A01A73CF2DCCF, 0xBC633B39673C8CEC, 0x3D9C44CD2F36917C},
-    {0xC3B8358109E84F07, 0x0A862F80EC4700C8, 0x02606EA01029DC37},
-    {0x9E19DB92B4E31BA9, 0x6C07A2C26A8346D1, 0x4944D9F52CD0DEC2},
-};
+inline bool is_digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
 
-constexpr int binary_exponent(int e) noexcept { return (e * 217706) >> 16; }  // floor(log2(10^e)), |e| <= 400
-
-// 10^e * 2^(127 - binary_exponent(e)), rounded up: 2^127 <= result < 2^128. No rounding goes wrong: all were computed.
-inline wide power_of_ten(int e) noexcept {
-  const unsigned distance = static_cast<unsigned>(e - lowest_power);
-  const std::uint64_t* base = powers_of_ten[distance / 27];
-  const std::uint64_t five = decimal_powers.five[distance % 27];
-  if (distance / 27 == 13) return {five << leading_zeros(five), 0};
-  const wide c = multiply(base[2], five), b = multiply(base[1], five), a = multiply(base[0], five);
-  const std::uint64_t w1 = c.high + b.low, carried = b.high + (w1 < b.low ? 1 : 0);
-  const std::uint64_t w2 = carried + a.low, w3 = a.high + (w2 < carried ? 1 : 0);
-  if (five == 1) return {w2, w1 + (c.low != 0 ? 1 : 0)};
-  const unsigned up = leading_zeros(w3), down = 64 - up;
-  return {(w3 << up) | (w2 >> down), ((w2 << up) | (w1 >> down)) + (((w1 << up) | c.low) != 0 ? 1 : 0)};
-}
-
-inline wide multiply_high(std::uint64_t a, const wide& b) noexcept {  // a * b / 2^64
-  const wide product = multiply(a, b.high);
-  const std::uint64_t low = product.low + multiply(a, b.low).high;
-  return {product.high + (low < product.low ? 1 : 0), low};
-}
-
-inline constexpr std::uint64_t implicit_bit = std::uint64_t{1} << 52, sign_bit = std::uint64_t{1} << 63;
-inline constexpr std::uint64_t infinity_bits = std::uint64_t{0x7FF} << 52;
-
-inline double real_of(std::uint64_t bits) noexcept {
+// The double nearest to a JSON number of any length and size; `mantissa` of its characters come before the exponent.
+// Without std::from_chars (libc++ before 20), and where that only says "out of range", strtod reads it: exactly, and alike
+// in every locale, since all it gets to see are digits and an exponent. The numbers half-way between two doubles have up to
+// 767 digits, so of those behind the 800th nothing matters but whether one is not zero.
+inline double read_real(std::string_view number, std::size_t mantissa, std::int64_t exponent) {
+#ifdef __cpp_lib_to_chars
   double value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-// The double below w * 10^e, w > 0, and whether the one above is nearer; `unsure` where that takes more digits. A value a
-// hair below a double may give that double.
-struct approximation {
-  std::uint64_t bits;
-  bool up, unsure;
-  std::uint64_t rounded() const noexcept { return bits + (up ? 1 : 0); }
-};
-
-inline approximation approximate(std::uint64_t w, int e) noexcept {
-  if (e < lowest_power) return {0, false, false};
-  if (e > highest_power) return {infinity_bits, false, false};
-  const unsigned zeros = leading_zeros(w);
-  const wide product = multiply_high(w << zeros, power_of_ten(e));
-  int shift = 10 + static_cast<int>(product.high >> 63);
-  int exponent = binary_exponent(e) - static_cast<int>(zeros) + shift + 1076;
-  if (exponent > 2046) return {infinity_bits, false, false};
-  if (exponent < 1) {
-    shift += 1 - exponent;
-    exponent = 1;
-    if (shift > 63) return {0, shift == 64 && product.high > sign_bit, shift == 64 && product.high == sign_bit};
-  }
-  const std::uint64_t half = std::uint64_t{1} << (shift - 1), rest = product.high & (2 * half - 1);
-  const std::uint64_t bits = (static_cast<std::uint64_t>(exponent - 1) << 52) + (product.high >> shift);
-  return {bits, rest >= half, rest == half && product.low == 0};
-}
-
-// A natural number of up to 4,096 bits: 800 digits, or 54 bits times 5^1150, fit.
-class big_natural {
- public:
-  explicit big_natural(std::uint64_t value) noexcept { multiply_add(0, value); }
-  void multiply_add(std::uint32_t factor, std::uint64_t carry) noexcept {
-    for (unsigned i = 0; i < size_; ++i) {
-      const std::uint64_t product = std::uint64_t{limb_[i]} * factor + (carry & 0xFFFFFFFF);
-      limb_[i] = static_cast<std::uint32_t>(product);
-      carry = (carry >> 32) + (product >> 32);
+  if (std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc()) return value;
+#endif
+  std::string digits(number[0] == '-' ? "-0" : "0");
+  const std::size_t none = digits.size(), most = none + 800;
+  bool fraction = false;
+  for (const char c : number.substr(none - 1, mantissa - (none - 1))) {
+    if (c == '.') {
+      fraction = true;
+      continue;
     }
-    for (; carry != 0 && size_ < 128; carry >>= 32) limb_[size_++] = static_cast<std::uint32_t>(carry);
-  }
-  void multiply_by_power(std::uint32_t base, std::uint32_t base_to_13, int n) noexcept {
-    for (; n >= 13; n -= 13) multiply_add(base_to_13, 0);
-    for (; n > 0; --n) multiply_add(base, 0);
-  }
-  int compare(const big_natural& other) const noexcept {
-    if (size_ != other.size_) return size_ < other.size_ ? -1 : 1;
-    unsigned i = size_;
-    while (i > 0 && limb_[i - 1] == other.limb_[i - 1]) --i;
-    return i == 0 ? 0 : limb_[i - 1] < other.limb_[i - 1] ? -1 : 1;
-  }
-
- private:
-  unsigned size_ = 0;
-  std::uint32_t limb_[128];
-};
-
-// The digits of a JSON number without leading zeros: digits * 10^exponent. No half-way case is longer than 767 digits.
-struct decimal {
-  explicit decimal(std::string_view text) noexcept {
-    std::size_t i = text[0] == '-' ? 1 : 0;
-    for (bool fraction = false; i < text.size() && (text[i] | 0x20) != 'e'; ++i) {
-      if (text[i] == '.') {
-        fraction = true;
-        continue;
-      }
-      const bool room = count < sizeof digit;
-      if (room && (count != 0 || text[i] != '0')) digit[count++] = static_cast<unsigned char>(text[i] - '0');
-      more = more || (!room && text[i] != '0');
-      exponent += (room ? 0 : 1) - (fraction ? 1 : 0);
+    exponent += (digits.size() == most ? 1 : 0) - (fraction ? 1 : 0);
+    if (digits.size() == most) {
+      if (c != '0') digits.back() = '1';
+    } else if (c != '0' || digits.size() != none) {
+      digits += c;
     }
-    if (i == text.size()) return;
-    const bool negative = text[i + 1] == '-';
-    std::int64_t written = 0;
-    for (i += negative || text[i + 1] == '+' ? 2u : 1u; i < text.size(); ++i) {
-      if (written < 1'000'000'000'000) written = written * 10 + (text[i] - '0');
+  }
+  return std::strtod((digits + 'e' + std::to_string(exponent)).c_str(), nullptr);
+}
+
+// As Python's repr does: 0.0001, 1e-05, 1e+16, 9007199254740992.0. Not NaN, not infinite. Touches 48 bytes.
+inline char* write_real(char* out, double value) noexcept {
+  const double size = value < 0 ? -value : value;
+  if (FLT_EVAL_METHOD == 0 && size >= 1e-4 && size < 1e9) {
+    const std::uint64_t millionths = static_cast<std::uint64_t>(size * 1e6 + 0.5), million = 1'000'000;
+    if (static_cast<double>(millionths) / 1e6 == size) {  // of exact numbers, so rounded once: up to 15 digits are it
+      if (value < 0) *out++ = '-';
+      char* const point = std::to_chars(out, out + 32, millionths / million).ptr;
+      char* p = std::to_chars(point, point + 32, million + millionths % million).ptr;
+      for (*point = '.'; p[-1] == '0' && p != point + 2;) --p;
+      return p;
     }
-    exponent += negative ? -written : written;
   }
-  std::uint64_t first(unsigned n) const noexcept {
-    std::uint64_t value = 0;
-    for (unsigned i = 0; i < n; ++i) value = value * 10 + digit[i];
-    return value;
-  }
-  // Against the number half-way between the double with these bits and the next; both are of about this size.
-  int compare_to_half_way(std::uint64_t bits) const noexcept {
-    const int biased = static_cast<int>(bits >> 52), e = static_cast<int>(exponent);
-    const std::uint64_t fraction = bits & (implicit_bit - 1);
-    big_natural half_way(2 * (biased == 0 ? fraction : fraction + implicit_bit) + 1), digits(0);
-    for (unsigned i = 0; i < count; ++i) digits.multiply_add(10, digit[i]);
-    const int twos = (biased == 0 ? 1 : biased) - 1076 - e;  // of half_way, once both sides are divided by 2^exponent
-    (e < 0 ? half_way : digits).multiply_by_power(5, 1220703125, e < 0 ? -e : e);
-    (twos > 0 ? half_way : digits).multiply_by_power(2, 8192, twos > 0 ? twos : -twos);
-    const int order = digits.compare(half_way);
-    return order == 0 && more ? 1 : order;
-  }
-
-  std::int64_t exponent = 0;
-  unsigned count = 0;
-  bool more = false;  // digits follow that are not zero
-  unsigned char digit[800];
-};
-
-// The double nearest to a JSON number of any length, ties to even.
-inline double exact_real(std::string_view text) noexcept {
-  const std::uint64_t sign = text[0] == '-' ? sign_bit : 0;
-  const decimal d(text);
-  if (d.count == 0) return real_of(sign);
-  const unsigned n = d.count < 19 ? d.count : 19;
-  const std::int64_t exponent = d.exponent + (d.count - n);
-  const int e = exponent < -400 ? -400 : exponent > 400 ? 400 : static_cast<int>(exponent);
-  const approximation low = approximate(d.first(n), e), high = approximate(d.first(n) + (d.count > n ? 1 : 0), e);
-  if (!low.unsure && !high.unsure && low.rounded() == high.rounded()) return real_of(sign | low.rounded());
-  const int order = d.compare_to_half_way(low.bits);
-  return real_of(sign | (low.bits + (order > 0 || (order == 0 && (low.bits & 1) != 0) ? 1 : 0)));
+  const bool scientific = size != 0 && (size < 1e-4 || size >= 1e16);
+  char* const limit = out + 48;
+  char* p = std::to_chars(out, limit, value, scientific ? std::chars_format::scientific : std::chars_format::fixed).ptr;
+  if (!scientific && !std::memchr(out, '.', static_cast<std::size_t>(p - out))) *p++ = '.', *p++ = '0';
+  return p;
 }
 
-// The shortest decimal that reads back as the double of these bits, of several the nearest: digits * 10^exponent.
-// R. Giulietti, "The Schubfach way to render doubles" (2020). Not for zero, infinity, NaN.
-struct shortest {
-  std::uint64_t digits;
-  int exponent;
-};
-
-inline shortest shortest_decimal(std::uint64_t bits) noexcept {
-  const int biased = static_cast<int>((bits >> 52) & 0x7FF);
-  const std::uint64_t fraction = bits & (implicit_bit - 1), c = biased == 0 ? fraction : fraction | implicit_bit;
-  const int q = (biased == 0 ? 1 : biased) - 1075;
-  if (q <= 0 && q > -53 && (c & ((std::uint64_t{1} << -q) - 1)) == 0) return {c >> -q, 0};
-  const bool near_below = fraction == 0 && biased > 1;  // the double below is only half as far away
-  const int k = (q * 1262611 - (near_below ? 524031 : 0)) >> 22;  // floor(log10(2^q)), or of 3/4 of it
-  const int h = q + binary_exponent(-k) + 1;
-  const wide power = power_of_ten(-k);
-  const auto scaled = [&](std::uint64_t x) {  // rounded to odd, which keeps every comparison below right
-    const wide product = multiply_high(x << h, power);
-    return product.high | (product.low > 1 ? 1 : 0);
-  };
-  const std::uint64_t odd = c & 1, value = scaled(4 * c);
-  const std::uint64_t lower = scaled(4 * c - 2 + (near_below ? 1 : 0)) + odd, upper = scaled(4 * c + 2) - odd;
-  const std::uint64_t s = value / 4, tens = s / 10;
-  // Which of them wins nobody can predict, so no branches: a mispredicted one costs as much as all the rest.
-  const bool low_ten = lower <= 40 * tens, high_ten = 40 * tens + 40 <= upper;
-  const bool low_one = lower <= 4 * s, high_one = 4 * s + 4 <= upper;
-  const bool nearer_high = (value + (s & 1)) > 4 * s + 2;
-  const bool up = (high_one & !low_one) | ((high_one == low_one) & nearer_high), ten = (low_ten != high_ten) & (s >= 10);
-  const std::uint64_t mask = 0 - std::uint64_t{ten};
-  return {((tens + high_ten) & mask) | ((s + up) & ~mask), k + ten};
-}
-
-inline constexpr std::uint64_t ascii_zeros = 0x3030303030303030u;
-
-// Eight decimal digits, a byte each, the first lowest; and back.
-inline std::uint64_t spread_digits(std::uint32_t value) noexcept {  // value < 10^8
-  std::uint64_t x = (value / 10000) | (std::uint64_t{value % 10000} << 32);
-  const std::uint64_t hundreds = ((x * 10486) >> 20) & 0x0000007F0000007Fu;
-  x = hundreds | ((x - 100 * hundreds) << 16);
-  const std::uint64_t tens = ((x * 103) >> 10) & 0x000F000F000F000Fu;
-  return tens | ((x - 10 * tens) << 8);
-}
-inline std::uint64_t join_digits(std::uint64_t x) noexcept {
-  x = x * 10 + (x >> 8);
-  const std::uint64_t pairs = 0x000000FF000000FFu;
-  return ((x & pairs) * 0x000F424000000064u + ((x >> 16) & pairs) * 0x0000271000000001u) >> 32;
-}
-
-// Touches up to 8 bytes beyond the end that it returns.
-inline char* write_natural(char* out, std::uint64_t value) noexcept {
-  if (value >= 100'000'000) {
-    out = write_natural(out, value / 100'000'000);
-    store_first_lowest(out, spread_digits(static_cast<std::uint32_t>(value % 100'000'000)) | ascii_zeros);
-    return out + 8;
-  }
-  const std::uint64_t digits = spread_digits(static_cast<std::uint32_t>(value));
-  const unsigned zeros = trailing_zeros(digits | (std::uint64_t{1} << 56)) / 8;
-  store_first_lowest(out, (digits | ascii_zeros) >> (8 * zeros));
-  return out + 8 - zeros;
-}
-
-inline char* write_integer(char* out, std::int64_t value) noexcept {
-  *out = '-';
-  const std::uint64_t magnitude = static_cast<std::uint64_t>(value);
-  return value < 0 ? write_natural(out + 1, 0 - magnitude) : write_natural(out, magnitude);
-}
-
-// As Python's repr does: 0.0001, 1e-05, 1e+16, 9007199254740992.0. Not NaN, not infinite. Touches 40 bytes.
-inline char* write_real(char* out, std::uint64_t bits) noexcept {
-  *out = '-';
-  out += bits >> 63;
-  if (bits << 1 == 0) return static_cast<char*>(std::memcpy(out, "0.0", 3)) + 3;
-  const shortest s = shortest_decimal(bits);
-  const unsigned guess = (64 - leading_zeros(s.digits)) * 1233 >> 12;  // of the digits, at most one too few
-  int n = static_cast<int>(guess + (s.digits >= decimal_powers.ten[guess] ? 1 : 0));
-  const int exponent = s.exponent + n - 1;
-  const std::uint64_t digits = s.digits * decimal_powers.ten[17 - n], rest = digits % decimal_powers.ten[16];
-  const std::uint64_t first = spread_digits(static_cast<std::uint32_t>(rest / decimal_powers.ten[8]));
-  const std::uint32_t tail = static_cast<std::uint32_t>(rest % decimal_powers.ten[8]);
-  const std::uint64_t second = tail != 0 ? spread_digits(tail) : 0;  // a branch, or g++ 12 makes slow vector code of both
-  n = second != 0 ? 17 - static_cast<int>(leading_zeros(second) / 8) : first != 0 ? 9 - static_cast<int>(leading_zeros(first) / 8) : 1;
-  const bool zeros = exponent < 0 && exponent >= -4, scientific = !zeros && (exponent < 0 || exponent >= 16);
-  if (zeros) std::memcpy(out, "0.000", 5), out += 1 - exponent;
-  const int before = scientific ? 1 : exponent + 1;  // digits before the point
-  const std::uint64_t head = digits / decimal_powers.ten[16] | first << 8 | ascii_zeros;
-  if (before > 0 && before < 8) {  // put together in registers: reading back what was just written would take longer
-    const std::uint64_t point = std::uint64_t{1} << (8 * before), high = 0 - point;
-    store_first_lowest(out + 10, second | ascii_zeros);
-    store_first_lowest(out + 2, first | ascii_zeros);
-    store_first_lowest(out, (head & ~high) | point * '.' | (head & high) << 8);
-  } else {
-    store_first_lowest(out + 9, second | ascii_zeros);
-    store_first_lowest(out + 1, first | ascii_zeros);
-    store_first_lowest(out, head);
-    if (zeros) return out + n;
-    std::memmove(out + before + 1, out + before, 16);
-    out[before] = '.';
-  }
-  if (!scientific) return out + (n > before ? n : before + 1) + 1;
-  char* end = out + (n > 1 ? n + 1 : 1);
-  *end++ = 'e';
-  *end++ = exponent < 0 ? '-' : '+';
-  const unsigned magnitude = static_cast<unsigned>(exponent < 0 ? -exponent : exponent);
-  if (magnitude < 10) *end++ = '0';
-  return write_natural(end, magnitude);
-}
-
-// -- Memory. A value's block begins with its capacity and how many words lie between it and the slab it was cut from, if
-// it was; payload points behind that: to the bytes of a string, the cells of an array, or of an object, key and value in
-// turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by copying them.
+// -- Cells and their memory. A value's block begins with its capacity and how many words lie between it and the slab it
+// was cut from, if it was; payload points behind that: to the bytes of a string, the cells of an array, or of an object,
+// key and value in turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by copying them.
 //
-// All smaller blocks of a parsed text are cut from slabs, which costs a few instructions and no bookkeeping. A slab lives as
-// long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a copy does not.
+// All smaller blocks of a parsed text are cut from slabs, which costs a few instructions and no bookkeeping. A slab lives
+// as long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a copy does not.
 
 inline constexpr std::size_t short_max = 14, linear_max = 64, no_position = ~std::size_t{0};
 // Of a string: nothing in it needs a backslash; it is not UTF-8 throughout.
 inline constexpr std::uint8_t json_plain = 0x10, json_broken = 0x20, short_length = 0x0F;
 
-inline char* memory_of(const json_cell& c) noexcept { return reinterpret_cast<char*>(static_cast<std::uintptr_t>(c.payload)); }
+inline std::uint64_t address_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
+inline char* memory_of(const json_cell& c) noexcept {
+  return reinterpret_cast<char*>(static_cast<std::uintptr_t>(c.payload));
+}
 inline json_cell* cells_of(const json_cell& c) noexcept { return reinterpret_cast<json_cell*>(memory_of(c)); }
-inline json& json_of(json_cell& c) noexcept { return *reinterpret_cast<json*>(&c); }
 inline std::size_t length_of(const json_cell& c) noexcept {  // bytes of a longer string; members
   return static_cast<std::size_t>(c.length_low | (std::uint64_t{c.length_high} << 32));
 }
@@ -5788,259 +5578,197 @@ inline void set_length(json_cell& c, std::size_t n) noexcept {
 }
 inline std::size_t width_of(const json_cell& c) noexcept { return c.kind == object_kind ? 2 : 1; }  // cells a member
 inline std::size_t count_of(const json_cell& c) noexcept { return length_of(c) * width_of(c); }     // cells
-inline std::uint64_t word_at(const void* p) noexcept {
-  std::uint64_t word;
-  std::memcpy(&word, p, sizeof word);
-  return word;
-}
 inline std::size_t capacity_of(const json_cell& c) noexcept {
-  return c.payload ? static_cast<std::size_t>(word_at(memory_of(c) - 8) & 0xFFFFFFFFFFFF) : 0;
+  return c.payload ? static_cast<std::size_t>(load_first_lowest(memory_of(c) - 8) & 0xFFFFFFFFFFFF) : 0;
 }
-inline std::string_view text_of(const json_cell& c) noexcept {
+inline const char* bytes_of(const json_cell& c) noexcept { return reinterpret_cast<const char*>(&c); }
+MEMORIA_FS_INLINE std::string_view string_of(const json_cell& c) noexcept {
   if (c.kind != short_kind) return {memory_of(c), length_of(c)};
-  return {reinterpret_cast<const char*>(&c), static_cast<std::size_t>(c.info & short_length)};
-}
-inline const json& null_json() noexcept {
-  static constexpr json_cell null = {};
-  return reinterpret_cast<const json&>(null);
+  return {bytes_of(c), static_cast<std::size_t>(c.info & short_length)};
 }
 
-struct json_slab {
-  static constexpr std::size_t head = 16, size_max = 32768;
-  std::size_t blocks;
-  void drop(std::size_t n) noexcept {
-    if (fetch_subtract(blocks, n) == n) ::operator delete(this);
-  }
-};
+using json_slab = std::size_t;  // begins with how many use it: the blocks cut from it, and the arena that still cuts
 
-inline char* begin_block(char* block, std::size_t capacity, std::size_t distance) noexcept {
-  const std::uint64_t head = capacity | (std::uint64_t{distance / 8} << 48);
-  std::memcpy(block, &head, sizeof head);
-  return block + 8;
+inline void leave_slab(json_slab* slab, std::size_t users) noexcept {
+  if (slab && fetch_subtract(*slab, users) == users) ::operator delete(slab);
 }
 
 class json_arena {
  public:
-  explicit json_arena(std::size_t size) noexcept : size_(size < json_slab::size_max ? size & ~std::size_t{7} : json_slab::size_max) {}
-  json_arena(const json_arena&) = delete;
-  json_arena& operator=(const json_arena&) = delete;
-  ~json_arena() { retire(); }
-
-  char* allocate(std::size_t bytes, std::size_t capacity) {
-    const std::size_t whole = (bytes + 15) & ~std::size_t{7};
-    if (bytes > size_ / 8) return begin_block(static_cast<char*>(::operator new(bytes + 8)), capacity, 0);
-    if (static_cast<std::size_t>(end_ - at_) < whole) renew();
-    char* block = std::exchange(at_, at_ + whole);
-    ++used_;
-    return begin_block(block, capacity, static_cast<std::size_t>(block - reinterpret_cast<char*>(slab_)));
+  explicit json_arena(std::size_t size) noexcept : size_((size < 32768 ? size : 32768) & ~std::size_t{7}) {}
+  json_arena(json_arena&&) = delete;
+  ~json_arena() { leave_slab(slab_, 1); }
+  // nullptr for what is better not cut from a slab. `distance` in words from its slab's begin.
+  char* cut(std::size_t bytes, std::uint64_t& distance) {
+    if (bytes > size_ / 8) return nullptr;
+    if (static_cast<std::size_t>(end_ - at_) < bytes) {
+      void* const memory = ::operator new(size_);
+      leave_slab(std::exchange(slab_, ::new (memory) json_slab{1}), 1);
+      at_ = static_cast<char*>(memory) + 8;
+      end_ = static_cast<char*>(memory) + size_;
+    }
+    ++*slab_;  // nobody else knows this slab yet
+    distance = (address_of(at_) - address_of(slab_)) / 8;
+    return std::exchange(at_, at_ + ((bytes + 7) & ~std::size_t{7}));
   }
 
  private:
-  static constexpr std::size_t reserved = ~std::size_t{0} / 2;  // keeps the slab while blocks are cut from it
-  void renew() {
-    retire();
-    slab_ = ::new (::operator new(size_)) json_slab{reserved};
-    at_ = reinterpret_cast<char*>(slab_) + json_slab::head;
-    end_ = reinterpret_cast<char*>(slab_) + size_;
-  }
-  void retire() noexcept {
-    if (slab_) slab_->drop(reserved - std::exchange(used_, 0));
-  }
-
-  std::size_t size_, used_ = 0;
+  std::size_t size_;
   json_slab* slab_ = nullptr;
   char *at_ = nullptr, *end_ = nullptr;
 };
 
-// Gives blocks back, those of one slab together.
-class block_collector {
- public:
-  block_collector() noexcept = default;
-  block_collector(const block_collector&) = delete;
-  block_collector& operator=(const block_collector&) = delete;
-  ~block_collector() { change(nullptr); }
-  void take(char* block, std::size_t distance) noexcept {  // distance: of the block's first 8 bytes, which may be changed
-    if (distance == 0) return ::operator delete(block - 8);
-    json_slab* slab = reinterpret_cast<json_slab*>(block - 8 - 8 * distance);
-    if (slab != slab_) change(slab);
-    ++blocks_;
-  }
+inline char* allocate_block(json_arena* arena, std::size_t bytes, std::size_t capacity) {
+  std::uint64_t distance = 0;
+  char* block = arena ? arena->cut(bytes + 8, distance) : nullptr;
+  if (!block) block = static_cast<char*>(::operator new(bytes + 8));
+  store_first_lowest(block, capacity | distance << 48);
+  return block + 8;
+}
 
- private:
-  void change(json_slab* slab) noexcept {
-    if (slab_) slab_->drop(std::exchange(blocks_, 0));
-    slab_ = slab;
+// Gives blocks back, those of one slab together.
+struct json_recycler {
+  json_slab* slab = nullptr;
+  std::size_t blocks = 0;
+
+  ~json_recycler() { leave_slab(slab, blocks); }
+  void take(void* memory) noexcept {
+    char* const block = static_cast<char*>(memory) - 8;
+    const std::uint64_t distance = load_first_lowest(block) >> 48;
+    if (distance == 0) return ::operator delete(block);
+    json_slab* const from = reinterpret_cast<json_slab*>(block - 8 * distance);
+    if (from != slab) leave_slab(std::exchange(slab, from), std::exchange(blocks, 0));
+    ++blocks;
   }
-  json_slab* slab_ = nullptr;
-  std::size_t blocks_ = 0;
 };
 
-inline std::size_t distance_of(const char* block) noexcept { return static_cast<std::size_t>(word_at(block - 8) >> 48); }
-
-inline char* allocate_block(json_arena* arena, std::size_t bytes, std::size_t capacity) {
-  if (arena) return arena->allocate(bytes, capacity);
-  return begin_block(static_cast<char*>(::operator new(bytes + 8)), capacity, 0);
-}
-
-// Goes down without a stack: the block of a child remembers, instead of its capacity, where in its parent it hung; and the
-// child's own cell, no longer needed, what there is to know about the parent.
-MEMORIA_FS_INLINE void destroy(json_cell& root) noexcept {
-  struct level {
-    char* block;
-    std::uint64_t rest;  // cells from `at` on; above them, from the 48th bit, the block's distance
-  };
-  static_assert(sizeof(level) <= sizeof(json_cell));
-  constexpr std::uint64_t one_distance = std::uint64_t{1} << 48;
-  block_collector garbage;
-  json_cell* at = &root;
-  for (level here = {nullptr, 1};;) {
-    while (here.rest % one_distance != 0) {
-      json_cell* const place = at++;
-      --here.rest;
-      if (place->kind < text_kind || !place->payload) continue;
-      char* block = memory_of(*place);
-      const std::size_t distance = distance_of(block), count = count_of(*place);
-      if (place->kind < array_kind || count == 0) {
-        garbage.take(block, distance);
-        continue;
-      }
-      std::memcpy(static_cast<void*>(place), &here, sizeof here);
-      std::memcpy(block - 8, &place, sizeof place);
-      here = {block, distance * one_distance + count};
-      at = reinterpret_cast<json_cell*>(block);
+// Goes down without a stack: the first cell of a block is dealt with first, and then holds which block is around this one
+// and how many cells are left there. The others follow from the last to the second.
+MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
+  json_recycler garbage;
+  json_cell c = root, *block = nullptr;
+  for (std::size_t left = 0;;) {  // cells of the block, with c
+    if (c.kind >= array_kind && length_of(c) != 0) {
+      json_cell* const inner = cells_of(c);
+      const std::size_t count = count_of(c);
+      c = *inner;
+      inner->payload = address_of(std::exchange(block, inner));
+      set_length(*inner, std::exchange(left, count));
+      continue;
     }
-    if (!here.block) return;
-    const level done = here;
-    std::memcpy(&at, done.block - 8, sizeof at);
-    std::memcpy(&here, at++, sizeof here);
-    garbage.take(done.block, static_cast<std::size_t>(done.rest / one_distance));
+    if (c.kind >= text_kind && c.payload) garbage.take(memory_of(c));
+    while (block && --left == 0) {
+      left = length_of(*block);
+      garbage.take(std::exchange(block, cells_of(*block)));
+    }
+    if (!block) return;
+    c = block[left];
   }
 }
 
-// Copying and looking up
-
-inline json_cell short_cell(std::string_view s, std::uint8_t flags) noexcept {
-  json_cell c = {0, 0, 0, static_cast<std::uint8_t>(flags | s.size()), short_kind};
-  if (!s.empty()) std::memcpy(&c, s.data(), s.size());
+// A string that is only looked at: the bytes of a longer one stay where they are.
+inline json_cell view_cell(std::string_view s, std::uint8_t flags = 0, json_kind kind = text_kind) noexcept {
+  const bool is_short = kind == text_kind && s.size() <= short_max;
+  json_cell c = {};
+  c.kind = is_short ? short_kind : kind;
+  c.info = static_cast<std::uint8_t>(is_short ? flags | s.size() : flags);
+  if (!is_short) {
+    c.payload = address_of(s.data());
+    set_length(c, s.size());
+  } else if (!s.empty()) {
+    std::memcpy(&c, s.data(), s.size());
+  }
   return c;
 }
-inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena* arena = nullptr, json_kind kind = text_kind) {
-  if (kind == text_kind && s.size() <= short_max) return short_cell(s, flags);
-  json_cell c = {0, 0, 0, flags, kind};
-  set_length(c, s.size());
+inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena* arena = nullptr,
+                           json_kind kind = text_kind) {
+  json_cell c = view_cell(s, flags, kind);
+  if (c.kind == short_kind) return c;
   char* block = allocate_block(arena, s.size(), 0);
   std::memcpy(block, s.data(), s.size());
-  c.payload = reinterpret_cast<std::uintptr_t>(block);
+  c.payload = address_of(block);
   return c;
-}
-// A key that is looked for: the bytes of a longer one are not its own.
-inline json_cell key_cell(std::string_view s) noexcept {
-  if (s.size() <= short_max) return short_cell(s, 0);
-  json_cell c = {reinterpret_cast<std::uintptr_t>(s.data()), 0, 0, 0, text_kind};
-  set_length(c, s.size());
-  return c;
-}
-inline bool same_short(const json_cell& a, const json_cell& b) noexcept {  // if either is short
-  constexpr json_cell flags = {0, 0, 0, 0xFF & ~short_length, 0};
-  return a.payload == b.payload && ((word_at(&a.length_low) ^ word_at(&b.length_low)) & ~word_at(&flags.length_low)) == 0;
 }
 inline bool same_text(const json_cell& a, const json_cell& b) noexcept {
-  if (a.kind == short_kind || b.kind == short_kind) return same_short(a, b);
+  if (a.kind == short_kind || b.kind == short_kind) {  // all of them is the same but for the flags
+    const std::uint64_t difference = load_first_lowest(bytes_of(a) + 8) ^ load_first_lowest(bytes_of(b) + 8);
+    return a.payload == b.payload && (difference & ~(std::uint64_t{0xFF & ~short_length} << 48)) == 0;
+  }
   return length_of(a) == length_of(b) && std::memcmp(memory_of(a), memory_of(b), length_of(a)) == 0;
 }
 
-// The index of a large object: two words of salt, then slots, each the position of a member, counted from 1, below bits of
-// its key's hash; at most every other slot is taken.
+// -- Members, and the index of a large object: two words of salt, then slots, each the position of a member, counted from
+// 1, below bits of its key's hash; at most every other slot is taken.
+
 inline bool is_indexed(const json_cell& c) noexcept { return c.kind == object_kind && capacity_of(c) > linear_max; }
 inline std::size_t slots_for(std::size_t capacity) noexcept { return std::size_t{2} << (64 - leading_zeros(capacity)); }
-inline std::size_t index_bytes(std::size_t capacity) noexcept { return 16 + slots_for(capacity) * sizeof(std::uint32_t); }
+inline std::size_t index_bytes(std::size_t capacity) noexcept { return 16 + slots_for(capacity) * 4; }
 inline char* index_of(const json_cell& c) noexcept { return memory_of(c) + capacity_of(c) * 2 * sizeof(json_cell); }
 
-// Nobody can aim at it who does not know the salt: both factors of every product are salted.
-inline std::uint64_t hash_text(std::string_view s, const std::uint64_t (&salt)[2]) noexcept {
-  std::uint64_t hash = salt[0] ^ s.size();
-  const auto mix = [&](std::uint64_t a, std::uint64_t b) {
-    const wide product = multiply(a ^ hash, b ^ salt[1]);
-    hash = product.high ^ product.low ^ salt[0];
-  };
-  const char* p = s.data();
-  std::size_t n = s.size();
-  for (; n > 16; n -= 16, p += 16) mix(word_at(p), word_at(p + 8));
-  if (n >= 8) {
-    mix(word_at(p), word_at(p + n - 8));
-  } else {
-    std::uint64_t last = 0;
-    for (std::size_t i = 0; i < n; ++i) last = last << 8 | static_cast<unsigned char>(p[i]);
-    mix(last, 0);
-  }
-  return hash;
-}
-
 inline std::uint64_t hash_key(const json_cell& object, const json_cell& key) noexcept {
-  const char* index = index_of(object);
-  const std::uint64_t salt[2] = {word_at(index), word_at(index + 8)};
-  return hash_text(text_of(key), salt);
+  const char* const salt = index_of(object);
+  return salted_hash(string_of(key), {load_first_lowest(salt), load_first_lowest(salt + 8)});
 }
-inline std::uint32_t* slots_of(const json_cell& object) noexcept { return reinterpret_cast<std::uint32_t*>(index_of(object) + 16); }
 
-// The position of the member with this key, or else no_position, and the slot where it would be entered, as what.
-inline std::size_t probe(const json_cell& object, const json_cell& key, std::uint64_t hash, std::uint32_t*& slot, std::uint32_t& as) noexcept {
-  const std::uint64_t mask = slots_for(capacity_of(object)) - 1;
-  const std::uint32_t position_bits = static_cast<std::uint32_t>(mask);
-  as = static_cast<std::uint32_t>(hash >> 32) & ~position_bits;
-  for (std::uint64_t i = hash & mask;; i = (i + 1) & mask) {
-    slot = slots_of(object) + i;
-    const std::uint32_t found = *slot & position_bits;
-    if (found == 0) return no_position;
-    if ((*slot & ~position_bits) == as && same_text(cells_of(object)[2 * (found - 1)], key)) return found - 1;
+struct json_slot {
+  std::uint32_t* at;
+  std::uint32_t mask, tag;
+  std::size_t position() const noexcept { return std::size_t{*at & mask} - 1; }  // no_position where it is free
+};
+
+// Where the index begins to look for this hash.
+inline json_slot first_slot(const json_cell& object, std::uint64_t hash) noexcept {
+  const std::uint32_t mask = static_cast<std::uint32_t>(slots_for(capacity_of(object)) - 1);
+  std::uint32_t* const first = reinterpret_cast<std::uint32_t*>(index_of(object) + 16);
+  return {first + (hash & mask), mask, static_cast<std::uint32_t>(hash >> 32) & ~mask};
+}
+
+// Where the index has this key, or would have it.
+inline json_slot find_slot(const json_cell& object, const json_cell& key) noexcept {
+  for (std::uint64_t hash = hash_key(object, key);; ++hash) {
+    const json_slot slot = first_slot(object, hash);
+    if (slot.position() == no_position) return slot;
+    if ((*slot.at & ~slot.mask) == slot.tag && same_text(cells_of(object)[2 * slot.position()], key)) return slot;
   }
 }
 
 inline std::size_t find_key(const json_cell& object, const json_cell& key) noexcept {
-  std::uint32_t *slot, as;
-  if (is_indexed(object)) return probe(object, key, hash_key(object, key), slot, as);
-  const json_cell* member = cells_of(object);
-  const std::size_t n = length_of(object);
-  for (std::size_t i = 0; i < n; ++i, member += 2) {
-    if (key.kind == short_kind ? same_short(*member, key) : same_text(*member, key)) return i;
+  if (is_indexed(object)) return find_slot(object, key).position();
+  const json_cell* const cells = cells_of(object);
+  for (std::size_t i = 0, n = length_of(object); i < n; ++i) {
+    if (same_text(cells[2 * i], key)) return i;
   }
   return no_position;
 }
 
 // Enters the member at `position`; or else tells where its key is already.
-inline std::size_t enter(json_cell& object, std::size_t position, std::uint64_t hash) noexcept {
-  std::uint32_t *slot, as;
-  const std::size_t twin = probe(object, cells_of(object)[2 * position], hash, slot, as);
-  if (twin == no_position) *slot = as | static_cast<std::uint32_t>(position + 1);
+inline std::size_t enter(const json_cell& object, std::size_t position) noexcept {
+  const json_slot slot = find_slot(object, cells_of(object)[2 * position]);
+  const std::size_t twin = slot.position();
+  if (twin == no_position) *slot.at = slot.tag | static_cast<std::uint32_t>(position + 1);
   return twin;
 }
-inline void enter_last(json_cell& object) noexcept {
-  if (is_indexed(object)) enter(object, length_of(object) - 1, hash_key(object, cells_of(object)[2 * length_of(object) - 2]));
-}
 
-inline void rebuild_index(json_cell& object) noexcept {
+inline void rebuild_index(const json_cell& object) noexcept {
   std::memset(index_of(object) + 16, 0, index_bytes(capacity_of(object)) - 16);
-  for (std::size_t i = 0; i < length_of(object); ++i) enter(object, i, hash_key(object, cells_of(object)[2 * i]));
+  for (std::size_t i = 0; i < length_of(object); ++i) enter(object, i);
 }
 
 // Gives an array or object that has no block one. Its length stays.
 inline void allocate_members(json_cell& c, std::size_t capacity, json_arena* arena = nullptr) {
   c.payload = 0;
   if (capacity == 0) return;
-  if (capacity > (~std::size_t{0} >> 7) || capacity >> 16 >> 15 != 0) {
-    volatile std::size_t too_much = ~std::size_t{0} - 64;  // volatile: g++ warns where it can see that this is refused
-    ::operator delete(::operator new(too_much));
-  }
   const std::size_t cells = capacity * width_of(c) * sizeof(json_cell);
-  const bool indexed = c.kind == object_kind && capacity > linear_max;
-  char* block = allocate_block(arena, cells + (indexed ? index_bytes(capacity) : 0), capacity);
-  c.payload = reinterpret_cast<std::uintptr_t>(block);
-  if (!indexed) return;
+  const std::size_t index = c.kind == object_kind && capacity > linear_max ? index_bytes(capacity) : 0;
+  const bool possible = capacity <= (no_position >> 7) && capacity >> 31 == 0;
+  char* block = allocate_block(arena, possible ? cells + index : (no_position >> 1) - 64, capacity);
+  c.payload = address_of(block);
+  if (index == 0) return;
   static const std::uint64_t secret = os::random_bits();
-  const wide mixed = multiply(secret ^ 0x9E3779B97F4A7C15u, reinterpret_cast<std::uintptr_t>(block) | 1);
+  const wide mixed = multiply(secret ^ 0x9E3779B97F4A7C15u, address_of(block) | 1);
   const std::uint64_t salt[2] = {mixed.high ^ secret, mixed.low + secret};  // unknown to whoever chooses the keys
   std::memcpy(block + cells, salt, sizeof salt);
-  std::memset(block + cells + 16, 0, index_bytes(capacity) - 16);
+  std::memset(block + cells + 16, 0, index - 16);
 }
 
 inline void grow_members(json_cell& c, std::size_t capacity) {
@@ -6048,136 +5776,116 @@ inline void grow_members(json_cell& c, std::size_t capacity) {
   allocate_members(fresh, capacity);
   if (c.payload) {
     std::memcpy(cells_of(fresh), cells_of(c), count_of(c) * sizeof(json_cell));
-    block_collector().take(memory_of(c), distance_of(memory_of(c)));
+    json_recycler().take(memory_of(c));
   }
   c = fresh;
-  if (is_indexed(c)) rebuild_index(c);
+  if (c.kind == object_kind && capacity > linear_max) rebuild_index(c);
 }
 
 // Room for one more member at the end, where null stands.
 inline json_cell* append_member(json_cell& c) {
-  const std::size_t n = length_of(c), width = width_of(c);
+  const std::size_t n = length_of(c);
   if (n == capacity_of(c)) grow_members(c, n < 4 ? 4 : 2 * n);
-  json_cell* place = cells_of(c) + n * width;
-  for (std::size_t i = 0; i < width; ++i) place[i] = json_cell{};
+  json_cell* const place = cells_of(c) + count_of(c);
+  for (std::size_t i = 0; i < width_of(c); ++i) place[i] = json_cell{};
   set_length(c, n + 1);
   return place;
 }
 
 inline void remove_member(json_cell& c, std::size_t position) noexcept {
   const std::size_t width = width_of(c), rest = (length_of(c) - position - 1) * width;
-  json_cell* gone = cells_of(c) + position * width;
+  json_cell* const gone = cells_of(c) + position * width;
   for (std::size_t i = 0; i < width; ++i) destroy(gone[i]);
   std::memmove(gone, gone + width, rest * sizeof(json_cell));
   set_length(c, length_of(c) - 1);
   if (is_indexed(c)) rebuild_index(c);
 }
 
-// Copies a scalar, or the outside of an array or object, whose members become null. true: there are members to copy.
-inline bool copy_outside(const json_cell& from, json_cell& to) {
-  if (from.kind < text_kind) return to = from, false;
-  if (from.kind < array_kind) return to = text_cell(text_of(from), from.info, nullptr, static_cast<json_kind>(from.kind)), false;
-  json_cell made = {0, 0, 0, 0, from.kind};
-  const bool indexed = is_indexed(from);
-  allocate_members(made, indexed ? capacity_of(from) : length_of(from));
-  set_length(made, length_of(from));
-  if (made.payload) std::memset(static_cast<void*>(cells_of(made)), 0, count_of(made) * sizeof(json_cell));
-  if (indexed) std::memcpy(index_of(made), index_of(from), index_bytes(capacity_of(from)));
-  to = made;
-  return length_of(from) != 0;
-}
-
-inline void copy_cell(const json_cell& root, json_cell& copy) {
-  struct level {
-    const json_cell *from, *end;
-    json_cell* to;
-  };
-  if (!copy_outside(root, copy)) return;
-  std::vector<level> levels = {{cells_of(root), cells_of(root) + count_of(root), cells_of(copy)}};
-  while (!levels.empty()) {
-    level& l = levels.back();
-    if (l.from == l.end) {
-      levels.pop_back();
+// Into a null.
+MEMORIA_FS_INLINE void copy_cell(const json_cell& root, json_cell& copy) {
+  std::vector<std::pair<const json_cell*, json_cell*>> open = {{&root, &copy}};
+  while (!open.empty()) {
+    const json_cell& from = *open.back().first;
+    json_cell& to = *open.back().second;
+    open.pop_back();
+    if (from.kind < array_kind) {
+      to = from.kind < text_kind ? from : text_cell(string_of(from), from.info, nullptr, json_kind{from.kind});
       continue;
     }
-    const json_cell& from = *l.from++;
-    json_cell& to = *l.to++;
-    if (copy_outside(from, to)) levels.push_back({cells_of(from), cells_of(from) + count_of(from), cells_of(to)});
+    json_cell made = {};
+    made.kind = from.kind;
+    const bool indexed = is_indexed(from);
+    allocate_members(made, indexed ? capacity_of(from) : length_of(from));
+    if (indexed) std::memcpy(index_of(made), index_of(from), index_bytes(capacity_of(from)));
+    set_length(made, length_of(from));
+    to = made;
+    const std::size_t count = count_of(made);
+    for (std::size_t i = 0; i < count; ++i) cells_of(made)[i] = json_cell{};
+    for (std::size_t i = 0; i < count; ++i) {
+      const json_cell& member = cells_of(from)[i];
+      if (member.kind < text_kind) cells_of(made)[i] = member;
+      if (member.kind >= text_kind) open.emplace_back(&member, &cells_of(made)[i]);
+    }
   }
 }
 
-// The integer that a number is: false if it is none, or not between these. Doubles count if their value is one.
-inline bool integer_of(const json_cell& c, std::int64_t& value) noexcept {
-  value = static_cast<std::int64_t>(c.payload);
-  if (c.kind != real_kind) return c.kind == integer_kind;
-  const double real = real_of(c.payload);
-  if (!(real >= -9223372036854775808.0 && real < 9223372036854775808.0)) return false;
-  value = static_cast<std::int64_t>(real);
-  return static_cast<double>(value) == real;
+// Doubles count if their value is an integer: one of Integer's range, from `lowest` to before `beyond`.
+template <class Integer>
+bool real_as(const json_cell& c, double lowest, double beyond, Integer& value) noexcept {
+  if (c.kind != real_kind || !(c.real >= lowest && c.real < beyond)) return false;
+  value = static_cast<Integer>(c.real);
+  return static_cast<double>(value) == c.real;
 }
-inline bool natural_of(const json_cell& c, std::uint64_t& value) noexcept {
+MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::int64_t& value) noexcept {
+  value = static_cast<std::int64_t>(c.payload);
+  return c.kind == integer_kind || real_as(c, -9223372036854775808.0, 9223372036854775808.0, value);
+}
+MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::uint64_t& value) noexcept {
   value = c.payload;
-  if (c.kind != real_kind) return c.kind == natural_kind || (c.kind == integer_kind && c.payload < sign_bit);
-  const double real = real_of(c.payload);
-  if (!(real >= 0 && real < 18446744073709551616.0)) return false;
-  value = static_cast<std::uint64_t>(real);
-  return static_cast<double>(value) == real;
+  const bool natural = c.kind == natural_kind || (c.kind == integer_kind && c.payload < sign_bit);
+  return natural || real_as(c, 0, 18446744073709551616.0, value);
+}
+
+MEMORIA_FS_INLINE bool number_of(const json_cell& c, double& value) {
+  if (c.kind == big_kind) return value = read_real(string_of(c), length_of(c), 0), true;
+  const double whole = static_cast<double>(static_cast<std::int64_t>(c.payload));
+  value = c.kind == real_kind ? c.real : c.kind == natural_kind ? static_cast<double>(c.payload) : whole;
+  return c.kind == real_kind || c.kind == natural_kind || c.kind == integer_kind;
 }
 
 inline bool equal_scalars(const json_cell& a, const json_cell& b) noexcept {
-  if (a.kind == real_kind && b.kind == real_kind) return real_of(a.payload) == real_of(b.payload);
-  if (a.kind == real_kind || b.kind == real_kind) {
-    std::int64_t i, j;
-    std::uint64_t m, n;
-    return (integer_of(a, i) && integer_of(b, j) && i == j) || (natural_of(a, m) && natural_of(b, n) && m == n);
-  }
+  std::int64_t i, j;
+  std::uint64_t m, n;
+  if (a.kind == real_kind && b.kind == real_kind) return a.real == b.real;
+  if (integer_of(a, i) && integer_of(b, j)) return i == j;
+  if (integer_of(a, m) && integer_of(b, n)) return m == n;
   if (a.kind != b.kind) return false;
-  return a.kind < short_kind ? a.payload == b.payload : same_text(a, b);
+  return a.kind == short_kind || a.kind == text_kind || a.kind == big_kind ? same_text(a, b) : a.payload == b.payload;
 }
 
-inline bool equal_cells(const json_cell& left, const json_cell& right) {
-  struct level {
-    const json_cell *a, *end, *b, *object;
-  };
-  std::vector<level> levels;
+MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right) {
+  std::vector<std::pair<const json_cell*, const json_cell*>> open;
   for (const json_cell *a = &left, *b = &right;;) {
-    if (a->kind >= array_kind && a->kind == b->kind) {
-      if (length_of(*a) != length_of(*b)) return false;
-      levels.push_back({cells_of(*a), cells_of(*a) + count_of(*a), cells_of(*b), a->kind == object_kind ? b : nullptr});
-    } else if (!equal_scalars(*a, *b)) {
-      return false;
+    if (a->kind < array_kind || a->kind != b->kind) {
+      if (!equal_scalars(*a, *b)) return false;
+    } else {
+      const std::size_t n = length_of(*a), width = width_of(*a);
+      if (n != length_of(*b)) return false;
+      for (std::size_t i = 0; i < n; ++i) {
+        const json_cell &key = cells_of(*a)[i * width], &key_there = cells_of(*b)[i * width];
+        const std::size_t twin = width == 1 || same_text(key, key_there) ? i : find_key(*b, key);
+        if (twin == no_position) return false;
+        open.emplace_back(&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]);
+      }
     }
-    while (!levels.empty() && levels.back().a == levels.back().end) levels.pop_back();
-    if (levels.empty()) return true;
-    level& l = levels.back();
-    a = l.a++, b = l.b++;
-    if (!l.object) continue;
-    if (!same_text(*a, *b)) {
-      const std::size_t position = find_key(*l.object, *a);
-      if (position == no_position) return false;
-      b = cells_of(*l.object) + 2 * position;
-    }
-    a = l.a++, ++b, ++l.b;
+    if (open.empty()) return true;
+    a = open.back().first;
+    b = open.back().second;
+    open.pop_back();
   }
 }
 
 // -- Strings of a text
-
-// Where a run of whole UTF-8 sequences beyond ASCII ends. Surrogates do not belong to UTF-8.
-inline const char* skip_utf8(const char* p, const char* end) noexcept {
-  const auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
-  while (p != end && byte(0) >= 0x80) {
-    if (byte(0) >= 0xE1 && byte(0) <= 0xEC && end - p >= 3) {  // most of the world's scripts
-      if ((byte(1) & 0xC0) != 0x80 || (byte(2) & 0xC0) != 0x80) return p;
-      p += 3;
-      continue;
-    }
-    const decoded d = decode_utf8({p, static_cast<std::size_t>(end - p)}, 0);
-    if (d.length == 0 || (d.code >= 0xD800 && d.code < 0xE000)) return p;
-    p += d.length;
-  }
-  return p;
-}
 
 // Bytes that a JSON string cannot show as they are; if `high`, also those beyond ASCII, and DEL, which Python escapes too.
 inline lanes::mask special_bytes(const lanes& v, bool high) noexcept {
@@ -6185,521 +5893,405 @@ inline lanes::mask special_bytes(const lanes& v, bool high) noexcept {
   return high ? special | v.high() | v.equal('\x7F') : special;
 }
 
-// Skips what is neither such a byte nor beyond ASCII.
-inline const char* skip_plain(const char* p, const char* end) noexcept {
-  while (static_cast<std::size_t>(end - p) >= lanes::width) {
-    const lanes v = lanes::load(p);
-    const lanes::mask stop = special_bytes(v, false) | v.high();
-    if (stop != 0) return p + first_lane(stop);
-    p += lanes::width;
+// Skips what may stand in a string as it is, up to a quote, backslash, control character or what is no UTF-8.
+inline const char* skip_text(const char* p, const char* end) noexcept {
+  for (;;) {
+    if (static_cast<std::size_t>(end - p) >= lanes::width) {
+      const lanes v = lanes::load(p);
+      const lanes::mask stop = special_bytes(v, false) | v.high();
+      p += stop == 0 ? lanes::width : first_lane(stop);
+      if (stop == 0) continue;
+    }
+    if (p == end || *p == '"' || *p == '\\' || static_cast<unsigned char>(*p) < 0x20) return p;
+    if (static_cast<unsigned char>(*p) < 0x80) ++p;
+    const auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
+    while (p != end && byte(0) >= 0x80) {
+      const bool common = byte(0) >= 0xE1 && byte(0) <= 0xEC && end - p >= 3;  // most of the world's scripts
+      if (common && (byte(1) & 0xC0) == 0x80 && (byte(2) & 0xC0) == 0x80) {
+        p += 3;
+        continue;
+      }
+      const decoded d = decode_utf8({p, static_cast<std::size_t>(end - p)}, 0);
+      if (d.length == 0 || is_surrogate(d.code)) return p;
+      p += d.length;
+    }
   }
-  while (p != end && static_cast<unsigned char>(*p - 0x20) < 0x60 && *p != '"' && *p != '\\') ++p;
-  return p;
 }
 
 inline std::uint8_t flags_of(std::string_view s) noexcept {
   std::uint8_t flags = json_plain;
-  const char *p = s.data(), *end = p + s.size();
-  while ((p = skip_plain(p, end)) != end) {
-    const char* next = skip_utf8(p, end);
-    if (next != p) {
-      p = next;
-    } else if (static_cast<unsigned char>(*p++) >= 0x80) {
-      return json_broken;
-    } else {
-      flags = 0;
-    }
+  const char* const end = s.data() + s.size();
+  for (const char* p = s.data(); (p = skip_text(p, end)) != end; ++p) {
+    if (static_cast<unsigned char>(*p) >= 0x80) return json_broken;
+    flags = 0;
   }
   return flags;
 }
 
 // -- Parsing: values are pushed on one stack of cells; an array or object lies there behind a marker until it is closed,
-// and then moves into a block of just its size.
+// and then moves into a block of just its size. Functions take the place to read at and return the place behind what they
+// read, or nullptr.
 
 class json_parser {
  public:
-  json_parser(std::string_view text, const json_parse_options& options) noexcept
-      : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {}
-  json_parser(const json_parser&) = delete;
-  json_parser& operator=(const json_parser&) = delete;
-  ~json_parser() {
-    while (top_ != base_) destroy(*--top_);
-    if (base_ != local_) ::operator delete(base_);
+  json_parser(std::string_view text, const json_parse_options& options)
+      : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {
+    stack_.reserve(64);
   }
-  bool run(json_cell& result);
-  void describe(json_problem& problem) const;
+  json_parser(json_parser&&) = delete;
+  ~json_parser() {
+    for (const json_cell& c : stack_) destroy(c);
+  }
+
+  // The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for the
+  // end: a closing bracket, which most texts end in, or else the zero behind a copy.
+  bool run(json_cell& result, json_problem& problem) {
+    const std::size_t size = text_.find_last_not_of(" \n\r\t") + 1;
+    begin_ = text_.data();
+    if (size == 0 || (text_[size - 1] != '}' && text_[size - 1] != ']')) begin_ = copy_.assign(text_, 0, size).data();
+    end_ = begin_ + size;
+    const bool mark = python_ && text_.substr(0, 3) == "\xEF\xBB\xBF";
+    const char* p = document(begin_ + (mark ? 3 : 0));
+    if (p && p != end_) p = fail(p, "expected the end of the text");
+    if (p) result = std::exchange(stack_.back(), json_cell{});
+    problem = std::move(problem_);
+    return p;
+  }
 
  private:
-  const char* document(const char* p);
-  const char* scalar(const char* p);
-  const char* word(const char* p, std::string_view name, const json_cell& value);
-  const char* number(const char* p);
-  const char* real(const char* start, const char* p, std::uint64_t digits, std::size_t count);
-  const char* string(const char* p);
-  const char* long_string(const char* start, const char* p);
-  const char* escaped_string(const char* start, const char* p);
-  const char* escape(const char* p, char*& out, std::uint8_t& flags);
-  const char* hexadecimal(const char* p, char32_t& code);
-  const char* skip_space(const char* p) const noexcept;
-  const char* take_digits(const char* p, std::uint64_t& value) const noexcept;
-  const char* fail(const char* at, const char* reason, errc code = errc::corrupt_json, bool tell_found = true) noexcept {
-    where_ = at, reason_ = reason, code_ = code, tell_found_ = tell_found;
+  const char* fail(const char* at, const char* reason, errc code = errc::corrupt_json, bool tell_found = true) {
+    const unsigned char byte = at == end_ ? 0 : static_cast<unsigned char>(*at);
+    std::string found = "the end of the text";
+    if (at != end_) found = std::string("byte 0x") + "0123456789ABCDEF"[byte >> 4] + "0123456789ABCDEF"[byte & 15];
+    if (byte > 0x20 && byte < 0x7F) found = {'\'', *at, '\''};
+    problem_.code = make_error_code(code);
+    problem_.reason = reason + (tell_found ? ", found " + found : std::string());
+    problem_.offset = static_cast<std::size_t>(at - begin_);
+    const text_position position = position_of(text_, problem_.offset);
+    problem_.line = position.line;
+    problem_.column = position.column;
+    std::size_t i = problem_.offset - (position.column > 30 ? 30 : position.column - 1);
+    while (i < problem_.offset && (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80) ++i;
+    for (const std::size_t from = i; i < text_.size() && text_[i] != '\n';) {
+      const decoded d = decode_utf8(text_, i);
+      const std::size_t length = d.length != 0 ? d.length : 1;
+      if (i - from + length > 60) break;
+      const bool shown = d.length != 0 && d.code >= 0x20 && d.code != 0x7F && !is_surrogate(d.code);
+      problem_.excerpt.append(shown ? text_.substr(i, length) : "?");
+      i += length;
+    }
     return nullptr;
   }
 
-  void push(const json_cell& c) {
-    if (top_ == limit_) grow_stack();
-    *top_++ = c;
+  const char* document(const char* p) {
+  value:
+    p = skip_space(p);
+    if (*p == '{' || *p == '[') {
+      if (options_.max_depth == 0) return fail(p, "nested too deeply", errc::json_limit, false);
+      --options_.max_depth;
+      const bool object = *p == '{';
+      push(null_kind, open_).info = object;
+      open_ = stack_.size();
+      p = skip_space(p + 1);
+      if (*p == (object ? '}' : ']')) goto close;
+      if (object) goto key;
+      goto value;
+    }
+    p = scalar(p);
+    if (!p) return nullptr;
+  after:
+    if (open_ == 0) return p;
+    if (p != end_) p = skip_space(p);
+    if (p == end_ || (*p != ',' && *p != (in_object() ? '}' : ']'))) {
+      return fail(p, in_object() ? "expected ',' or '}' after a member" : "expected ',' or ']' after a value");
+    }
+    if (*p != ',') goto close;
+    p = skip_space(p + 1);
+    if (!in_object()) goto value;
+  key:
+    if (*p != '"') return fail(p, "expected a key in quotes");
+    p = string(p + 1);
+    if (!p) return nullptr;
+    p = skip_space(p);
+    if (*p != ':') return fail(p, "expected ':' after a key");
+    ++p;
+    goto value;
+  close:
+    close();
+    ++p;
+    goto after;
   }
-  void grow_stack();
-  bool open(bool object);
-  void close();
-  void merge_twins(json_cell* first) noexcept;
-  void close_large_object(json_cell& object, json_cell* first);
-  bool in_object() const noexcept { return base_[open_].info != 0; }
+
+  const char* skip_space(const char* p) const noexcept {
+    if (static_cast<unsigned char>(*p) > ' ') return p;
+    if (*p == ' ' && static_cast<unsigned char>(p[1]) > ' ') return p + 1;
+    while (static_cast<std::size_t>(end_ - p) >= lanes::width) {
+      const lanes v = lanes::load(p);
+      const lanes::mask other = lanes::all ^ (v.equal(' ') | v.equal('\n') | v.equal('\r') | v.equal('\t'));
+      if (other != 0) return p + first_lane(other);
+      p += lanes::width;
+    }
+    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') ++p;
+    return p;
+  }
+
+  bool in_object() const noexcept { return stack_[open_ - 1].info != 0; }
+
+  // The last of several equal keys wins, in the place of the first. A filter finds nearly all keys of a small object new
+  // at a glance; a large one has its index.
+  void close() {
+    json_cell* const first = stack_.data() + open_;
+    json_cell& made = first[-1];
+    const std::size_t cells = stack_.size() - open_;
+    const bool object = in_object();
+    open_ = static_cast<std::size_t>(made.payload);
+    ++options_.max_depth;
+    made = json_cell{};
+    made.kind = object ? object_kind : array_kind;
+    allocate_members(made, cells / width_of(made), &arena_);
+    json_cell* place = cells_of(made);
+    if (!object && cells != 0) std::memcpy(place, first, cells * sizeof(json_cell));
+    if (!object) set_length(made, cells);
+    const bool indexed = is_indexed(made);
+    std::uint64_t filter[8] = {};
+    for (json_cell* member = first; object && member != first + cells; member += 2) {
+      std::memcpy(place, member, 2 * sizeof(json_cell));
+      std::size_t twin = no_position;
+      if (indexed) {
+        if (first + cells - member > 32) prefetch(first_slot(made, hash_key(made, member[32])).at);
+        twin = enter(made, length_of(made));
+      } else {
+        const std::uint64_t hash = quick_hash(*member), bit = std::uint64_t{1} << (hash % 64);
+        if ((filter[hash / 64] & bit) != 0) twin = find_key(made, *member);
+        filter[hash / 64] |= bit;
+      }
+      if (twin == no_position) {
+        place += 2;
+        set_length(made, length_of(made) + 1);
+      } else {
+        destroy(place[0]);
+        destroy(std::exchange(cells_of(made)[2 * twin + 1], place[1]));
+      }
+    }
+    stack_.resize(static_cast<std::size_t>(first - stack_.data()));
+  }
+  static std::uint64_t quick_hash(const json_cell& key) noexcept {  // 9 bits
+    const char* const bytes = key.kind == text_kind ? memory_of(key) : bytes_of(key);
+    const char* const last = bytes + (key.kind == text_kind ? length_of(key) - 8 : 6);
+    return ((load_first_lowest(bytes) ^ load_first_lowest(last) << 5) * 0x9E3779B97F4A7C15u) >> 55;
+  }
+
+  const char* scalar(const char* p) {
+    switch (*p) {
+      case '"': return string(p + 1);
+      case 't': return word(p, "true", boolean_kind, 1);
+      case 'f': return word(p, "false", boolean_kind, 0);
+      case 'n': return word(p, "null", null_kind, 0);
+      case 'N': return word(p, "NaN", real_kind, infinity_bits | infinity_bits >> 1, python_);
+      case 'I': return word(p, "Infinity", real_kind, infinity_bits, python_);
+      default: return is_digit(*p) || *p == '-' ? number(p) : fail(p, "expected a value");
+    }
+  }
+  const char* word(const char* p, std::string_view name, json_kind kind, std::uint64_t payload, bool allowed = true) {
+    const std::string_view rest(p, static_cast<std::size_t>(end_ - p));
+    if (!allowed || rest.substr(0, name.size()) != name) return fail(p, "expected a value");
+    push(kind, payload);
+    return p + name.size();
+  }
+
+  static const char* take_digits(const char* p, std::uint64_t& value) noexcept {
+    for (; is_digit(*p); ++p) value = value * 10 + static_cast<unsigned>(*p - '0');
+    return p;
+  }
+
+  const char* number(const char* const start) {
+    const bool negative = *start == '-';
+    const char* const first = start + (negative ? 1 : 0);
+    if (!is_digit(*first)) {
+      if (*first != 'I' || !python_) return fail(first, "expected a digit");
+      return word(first, "Infinity", real_kind, infinity_bits | sign_bit);
+    }
+    std::uint64_t digits = 0;
+    const char* p = take_digits(first, digits);
+    const std::size_t count = static_cast<std::size_t>(p - first);
+    const bool leading_zero = *first == '0' && count > 1;
+    if (leading_zero) return fail(first + 1, "a number does not start with 0, unless 0 is all before the point");
+    if (*p == '.' || (*p | 0x20) == 'e') return real(start, p, digits, count);
+    const bool fits = count < 20 || (count == 20 && *first == '1' && digits >= 10'000'000'000'000'000'000u);
+    if (fits && (!negative || digits <= sign_bit)) {
+      push(negative || digits < sign_bit ? integer_kind : natural_kind, negative ? 0 - digits : digits);
+    } else {
+      push_text({start, static_cast<std::size_t>(p - start)}, 0, big_kind);
+    }
+    return p;
+  }
+
+  const char* real(const char* start, const char* p, std::uint64_t digits, std::size_t count) {
+    std::int64_t exponent = 0, written = 0;
+    if (*p == '.') {
+      const char* const fraction = p + 1;
+      p = take_digits(fraction, digits);
+      if (p == fraction) return fail(p, "expected a digit after the point");
+      exponent = fraction - p;
+      count += static_cast<std::size_t>(p - fraction);
+    }
+    const std::size_t mantissa = static_cast<std::size_t>(p - start);
+    if ((*p | 0x20) == 'e') {
+      const bool negative = *++p == '-';
+      if (negative || *p == '+') ++p;
+      if (!is_digit(*p)) return fail(p, "expected a digit in the exponent");
+      for (; is_digit(*p); ++p) {
+        if (written < 1'000'000'000'000) written = written * 10 + (*p - '0');
+      }
+      if (negative) written = -written;
+      exponent += written;
+    }
+    double value = static_cast<double>(digits);
+    if (FLT_EVAL_METHOD == 0 && count < 20 && digits >> 53 == 0 && exponent >= -22 && exponent <= 22) {
+      value = exponent < 0 ? value / ten_to[-exponent] : value * ten_to[exponent];  // of exact numbers, so rounded once
+      if (*start == '-') value = -value;
+    } else {
+      value = read_real({start, static_cast<std::size_t>(p - start)}, mantissa, written);
+      const bool fits = value - value == 0 || python_;
+      if (!fits) return fail(start, "number is too large for a double", errc::json_type, false);
+    }
+    push(real_kind).real = value;
+    return p;
+  }
+
+  // Written where it lies: a copy would have to wait for its parts.
+  json_cell& push(json_kind kind, std::uint64_t payload = 0) {
+    json_cell& c = stack_.emplace_back();
+    c.payload = payload;
+    c.kind = kind;
+    return c;
+  }
+  void push_text(std::string_view s, std::uint8_t flags, json_kind kind = text_kind) {
+    stack_.emplace_back();
+    stack_.back() = text_cell(s, flags, &arena_, kind);
+  }
+
+  // p is behind the opening quote. Most strings are short and plain, and lie in the next 16 bytes.
+  const char* string(const char* p) {
+    std::size_t n = 0;
+    if (end_ - p < 16) return long_string(p, p + n);
+    for (lanes::mask stop = 0; stop == 0 && n < 16; n += stop == 0 ? lanes::width : first_lane(stop)) {
+      const lanes v = lanes::load(p + n);
+      stop = special_bytes(v, false) | v.high();
+    }
+    if (n > short_max || p[n] != '"') return long_string(p, p + n);
+    const std::uint64_t one = 1, first = n < 8 ? (one << (8 * n)) - 1 : ~std::uint64_t{0};
+    const std::uint64_t second = n > 8 ? (one << (8 * n - 64)) - 1 : 0;
+    char* const cell = reinterpret_cast<char*>(&stack_.emplace_back());
+    const std::uint64_t end = std::uint64_t{json_plain | n} << 48 | std::uint64_t{short_kind} << 56;  // info and kind
+    store_first_lowest(cell, load_first_lowest(p) & first);
+    store_first_lowest(cell + 8, (load_first_lowest(p + 8) & second) | end);
+    return p + n + 1;
+  }
+
+  // Nothing is in the way from start to p.
+  const char* long_string(const char* start, const char* p) {
+    std::uint8_t flags = json_plain;
+    unescaped_.clear();
+    while ((p = skip_text(p, end_)) != end_ && *p == '\\') {
+      unescaped_.append(start, p);
+      p = start = escape(p, flags);
+      if (!p) return nullptr;
+    }
+    if (p == end_) return fail(p, "expected '\"' to close a string");
+    if (static_cast<unsigned char>(*p) < 0x20) return fail(p, "expected an escape sequence for a control character");
+    if (*p != '"') return fail(p, "string is not valid UTF-8");
+    std::string_view text(start, static_cast<std::size_t>(p - start));
+    if (!unescaped_.empty()) text = unescaped_.append(text);
+    push_text(text, flags);
+    return p + 1;
+  }
+
+  // p is at the backslash.
+  const char* escape(const char* p, std::uint8_t& flags) {
+    const char* const at = p++;
+    if (p == end_ || *p != 'u') {
+      const std::size_t name = p == end_ ? std::string_view::npos : std::string_view("\"\\/bfnrt").find(*p);
+      if (name == std::string_view::npos) return fail(p, "expected one of \"\\/bfnrtu after a backslash");
+      unescaped_ += "\"\\/\b\f\n\r\t"[name];
+      if (*p != '/') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+      return p + 1;
+    }
+    std::uint32_t code = 0, low = 0;
+    p = hexadecimal(p + 1, code);
+    if (!p) return nullptr;
+    if (code < 0x20 || code == '"' || code == '\\') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+    if (is_surrogate(code)) {
+      const char* next = p;
+      if (code < 0xDC00 && end_ - p >= 2 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
+      if (!next) return nullptr;
+      if (low >= 0xDC00 && is_surrogate(low)) {
+        code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
+        p = next;
+      } else if (python_) {
+        flags = json_broken;
+      } else {
+        return fail(at, "unpaired surrogate: no such character", errc::corrupt_json, false);
+      }
+    }
+    append_utf8(unescaped_, code);
+    return p;
+  }
+  const char* hexadecimal(const char* p, std::uint32_t& code) {
+    const char* const stop = std::from_chars(p, end_ - p < 4 ? end_ : p + 4, code, 16).ptr;
+    return stop == p + 4 ? stop : fail(stop, "expected four hexadecimal digits after \\u");
+  }
 
   std::string_view text_;
-  json_parse_options options_;
+  json_parse_options options_;  // max_depth is what is left of it
   bool python_;
+  std::size_t open_ = 0;  // where the members of the innermost open array or object begin; 0: none is open
   json_arena arena_;
   std::string copy_, unescaped_;
   const char *begin_ = nullptr, *end_ = nullptr;
-  json_cell *base_ = local_, *top_ = local_, *limit_ = local_ + sizeof local_ / sizeof *local_;
-  std::size_t open_ = 0, depth_ = 0;  // the marker of the innermost open array or object
-  const char *where_ = nullptr, *reason_ = nullptr;
-  errc code_ = errc::corrupt_json;
-  bool tell_found_ = true;
-  json_cell local_[128];
+  std::vector<json_cell> stack_;
+  json_problem problem_;
 };
 
-// The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for the
-// end: a closing bracket, which most texts end in, or else the zero behind a copy.
-inline bool json_parser::run(json_cell& result) {
-  std::size_t size = text_.size();
-  while (size != 0 && (text_[size - 1] == ' ' || text_[size - 1] == '\n' || text_[size - 1] == '\r' || text_[size - 1] == '\t')) --size;
-  begin_ = text_.data();
-  if (size == 0 || (text_[size - 1] != '}' && text_[size - 1] != ']')) {
-    copy_.assign(text_.data(), size);
-    begin_ = copy_.data();
-  }
-  end_ = begin_ + size;
-  const bool mark = python_ && size >= 3 && text_.substr(0, 3) == "\xEF\xBB\xBF";
-  const char* p = document(begin_ + (mark ? 3 : 0));
-  if (p && p != end_) p = fail(p, "expected the end of the text");
-  if (p) result = *--top_;
-  return p;
-}
-
-inline const char* json_parser::document(const char* p) {
-value:
-  p = skip_space(p);
-  if (*p == '{') {
-    if (!open(true)) return fail(p, "nested too deeply", errc::json_limit, false);
-    p = skip_space(p + 1);
-    if (*p != '}') goto key;
-  } else if (*p == '[') {
-    if (!open(false)) return fail(p, "nested too deeply", errc::json_limit, false);
-    p = skip_space(p + 1);
-    if (*p != ']') goto value;
-  } else {
-    p = scalar(p);
-    if (!p) return nullptr;
-    goto after;
-  }
-close:
-  close();
-  ++p;
-after:
-  if (depth_ == 0) return p;
-  if (p != end_) p = skip_space(p);
-  if (p == end_ || (*p != ',' && *p != (in_object() ? '}' : ']'))) {
-    return fail(p, in_object() ? "expected ',' or '}' after a member" : "expected ',' or ']' after a value");
-  }
-  if (*p != ',') goto close;
-  p = skip_space(p + 1);
-  if (!in_object()) goto value;
-key:
-  if (*p != '"') return fail(p, "expected a key in quotes");
-  p = string(p + 1);
-  if (!p) return nullptr;
-  p = skip_space(p);
-  if (*p != ':') return fail(p, "expected ':' after a key");
-  ++p;
-  goto value;
-}
-
-inline const char* json_parser::skip_space(const char* p) const noexcept {
-  if (static_cast<unsigned char>(*p) > ' ') return p;
-  if (*p == ' ' && static_cast<unsigned char>(p[1]) > ' ') return p + 1;
-  while (static_cast<std::size_t>(end_ - p) >= lanes::width) {
-    const lanes v = lanes::load(p);
-    const lanes::mask other = lanes::all ^ (v.equal(' ') | v.equal('\n') | v.equal('\r') | v.equal('\t'));
-    if (other != 0) return p + first_lane(other);
-    p += lanes::width;
-  }
-  while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') ++p;
-  return p;
-}
-
-inline void json_parser::grow_stack() {
-  const std::size_t used = static_cast<std::size_t>(top_ - base_);
-  json_cell* fresh = static_cast<json_cell*>(::operator new(2 * used * sizeof(json_cell)));
-  std::memcpy(fresh, base_, used * sizeof(json_cell));
-  if (base_ != local_) ::operator delete(base_);
-  base_ = fresh, top_ = fresh + used, limit_ = fresh + 2 * used;
-}
-
-inline bool json_parser::open(bool object) {
-  if (depth_ == options_.max_depth) return false;
-  ++depth_;
-  push({open_, 0, 0, object, null_kind});
-  open_ = static_cast<std::size_t>(top_ - base_) - 1;
-  return true;
-}
-
-inline void json_parser::close() {
-  json_cell* first = base_ + open_ + 1;
-  json_cell made = {0, 0, 0, 0, in_object() ? object_kind : array_kind};
-  if (in_object() && static_cast<std::size_t>(top_ - first) > 2 * linear_max) {
-    close_large_object(made, first);
-  } else {
-    if (in_object()) merge_twins(first);
-    const std::size_t cells = static_cast<std::size_t>(top_ - first), members = cells / width_of(made);
-    allocate_members(made, members, &arena_);
-    set_length(made, members);
-    if (cells != 0) std::memcpy(cells_of(made), first, cells * sizeof(json_cell));
-  }
-  open_ = static_cast<std::size_t>(first[-1].payload);
-  --depth_;
-  first[-1] = made;
-  top_ = first;
-}
-
-// The last of several equal keys wins, in the place of the first. A filter finds nearly all keys new at a glance.
-inline void json_parser::merge_twins(json_cell* first) noexcept {
-  std::uint64_t filter[8] = {};
-  json_cell* kept = first;
-  for (json_cell* member = first; member != top_; member += 2) {
-    const char* bytes = member->kind == text_kind ? memory_of(*member) : reinterpret_cast<const char*>(member);
-    const std::uint64_t mixed = word_at(bytes) ^ word_at(bytes + (member->kind == text_kind ? length_of(*member) - 8 : 6)) << 5;
-    const std::uint64_t hash = (mixed * 0x9E3779B97F4A7C15u) >> 55, bit = std::uint64_t{1} << (hash % 64);
-    json_cell* twin = kept;
-    if (filter[hash / 64] & bit) {
-      for (twin = first; twin != kept && !same_text(*twin, *member);) twin += 2;
-    }
-    filter[hash / 64] |= bit;
-    if (twin == kept) {
-      if (kept != member) std::memcpy(kept, member, 2 * sizeof(json_cell));
-      kept += 2;
-    } else {
-      destroy(member[0]);
-      destroy(twin[1]);
-      twin[1] = member[1];
-    }
-  }
-  top_ = kept;
-}
-
-inline void json_parser::close_large_object(json_cell& object, json_cell* first) {
-  const std::size_t n = static_cast<std::size_t>(top_ - first) / 2, lookahead = 16;
-  allocate_members(object, n, &arena_);
-  json_cell* kept = cells_of(object);
-  std::uint64_t ahead[lookahead];  // hashes of the next members, whose slots come from far memory meanwhile
-  const auto look_ahead = [&](std::size_t i) {
-    if (i >= n) return;
-    ahead[i % lookahead] = hash_key(object, first[2 * i]);
-    prefetch(slots_of(object) + (ahead[i % lookahead] & (slots_for(n) - 1)));
-  };
-  for (std::size_t i = 0; i < lookahead; ++i) look_ahead(i);
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t length = length_of(object);
-    const std::uint64_t hash = ahead[i % lookahead];
-    look_ahead(i + lookahead);
-    std::memcpy(kept + 2 * length, first + 2 * i, 2 * sizeof(json_cell));
-    const std::size_t twin = enter(object, length, hash);
-    if (twin == no_position) {
-      set_length(object, length + 1);
-    } else {
-      destroy(first[2 * i]);
-      destroy(kept[2 * twin + 1]);
-      kept[2 * twin + 1] = first[2 * i + 1];
-    }
-  }
-}
-
-inline const char* json_parser::scalar(const char* p) {
-  if (*p == '"') return string(p + 1);
-  switch (*p) {
-    case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9': return number(p);
-    case 't': return word(p, "true", {1, 0, 0, 0, boolean_kind});
-    case 'f': return word(p, "false", {0, 0, 0, 0, boolean_kind});
-    case 'n': return word(p, "null", {0, 0, 0, 0, null_kind});
-    case 'N': if (python_) return word(p, "NaN", {infinity_bits | (implicit_bit >> 1), 0, 0, 0, real_kind}); break;
-    case 'I': if (python_) return word(p, "Infinity", {infinity_bits, 0, 0, 0, real_kind}); break;
-    default: break;
-  }
-  return fail(p, "expected a value");
-}
-
-inline const char* json_parser::word(const char* p, std::string_view name, const json_cell& value) {
-  if (static_cast<std::size_t>(end_ - p) < name.size() || std::memcmp(p, name.data(), name.size()) != 0) {
-    return fail(p, "expected a value");
-  }
-  push(value);
-  return p + name.size();
-}
-
-inline bool is_digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
-
-inline const char* json_parser::take_digits(const char* p, std::uint64_t& value) const noexcept {
-  while (end_ - p >= 8) {
-    const std::uint64_t x = load_first_lowest(p) ^ ascii_zeros;
-    const std::uint64_t other = ((x + 0x7676767676767676u) | x) & 0x8080808080808080u;  // right up to the first
-    if (other != 0) {
-      const unsigned n = trailing_zeros(other) / 8;
-      value = value * decimal_powers.ten[n] + join_digits(x << (56 - 8 * n) << 8);
-      return p + n;
-    }
-    value = value * decimal_powers.ten[8] + join_digits(x);
-    p += 8;
-  }
-  for (; is_digit(*p); ++p) value = value * 10 + static_cast<unsigned>(*p - '0');
-  return p;
-}
-
-inline const char* json_parser::number(const char* p) {
-  const char* start = p;
-  const bool negative = *p == '-';
-  if (negative && !is_digit(*++p)) {
-    if (*p != 'I' || !python_) return fail(p, "expected a digit");
-    return word(p, "Infinity", {infinity_bits | sign_bit, 0, 0, 0, real_kind});
-  }
-  const char* first = p;
-  std::uint64_t digits = 0;
-  p = take_digits(p, digits);
-  const std::size_t count = static_cast<std::size_t>(p - first);
-  if (*first == '0' && count > 1) return fail(first + 1, "a number does not start with 0, unless 0 is all before the point");
-  if (*p == '.' || (*p | 0x20) == 'e') return real(start, p, digits, count);
-  const bool fits = count < 20 || (count == 20 && *first == '1' && digits >= 10'000'000'000'000'000'000u);
-  if (fits && (!negative || digits <= sign_bit)) {
-    push({negative ? 0 - digits : digits, 0, 0, 0, negative || digits < sign_bit ? integer_kind : natural_kind});
-  } else {
-    push({});
-    top_[-1] = text_cell({start, static_cast<std::size_t>(p - start)}, 0, &arena_, big_kind);
-  }
-  return p;
-}
-
-inline const char* json_parser::real(const char* start, const char* p, std::uint64_t digits, std::size_t count) {
-  std::ptrdiff_t exponent = 0;
-  if (*p == '.') {
-    const char* fraction = p + 1;
-    p = take_digits(fraction, digits);
-    if (p == fraction) return fail(p, "expected a digit after the point");
-    exponent = fraction - p;
-    count += static_cast<std::size_t>(p - fraction);
-  }
-  if ((*p | 0x20) == 'e') {
-    const bool negative = *++p == '-';
-    if (negative || *p == '+') ++p;
-    if (!is_digit(*p)) return fail(p, "expected a digit in the exponent");
-    std::ptrdiff_t written = 0;
-    for (; is_digit(*p); ++p) {
-      if (written < 100'000) written = written * 10 + (*p - '0');
-    }
-    exponent += negative ? -written : written;
-  }
-  std::uint64_t bits = *start == '-' ? sign_bit : 0;
-  if (digits != 0 || count > 19) {
-    const approximation closest = count > 19 ? approximation{0, false, true} : approximate(digits, static_cast<int>(exponent));
-    const double exact = closest.unsure ? exact_real({start, static_cast<std::size_t>(p - start)}) : 0;
-    bits = closest.unsure ? word_at(&exact) : bits + closest.rounded();
-    if (!python_ && bits << 1 == infinity_bits << 1) return fail(start, "number is too large for a double", errc::json_type, false);
-  }
-  push({bits, 0, 0, 0, real_kind});
-  return p;
-}
-
-inline const char* json_parser::string(const char* p) {
-  if (end_ - p < 16) return long_string(p, p);
-  std::size_t n = 0;
-  for (lanes::mask stop = 0; stop == 0 && n < 16; n += stop == 0 ? lanes::width : first_lane(stop)) {
-    const lanes v = lanes::load(p + n);
-    stop = special_bytes(v, false) | v.high();
-  }
-  if (n > short_max || p[n] != '"') return long_string(p, p + n);
-  if (top_ == limit_) grow_stack();
-  const std::uint64_t one = 1, first = n < 8 ? (one << (8 * n)) - 1 : ~std::uint64_t{0};
-  const std::uint64_t second = n > 8 ? (one << (8 * n - 64)) - 1 : 0;
-  char* cell = reinterpret_cast<char*>(top_++);
-  store_first_lowest(cell, load_first_lowest(p) & first);
-  store_first_lowest(cell + 8, (load_first_lowest(p + 8) & second) | std::uint64_t{json_plain | n} << 48 | std::uint64_t{short_kind} << 56);
-  return p + n + 1;
-}
-
-// Up to p nothing is in the way.
-inline const char* json_parser::long_string(const char* start, const char* p) {
-  for (;;) {
-    p = skip_plain(p, end_);
-    if (p == end_) return fail(p, "expected '\"' to close a string");
-    if (*p == '"') break;
-    if (*p == '\\') return escaped_string(start, p);
-    if (static_cast<unsigned char>(*p) < 0x20) return fail(p, "expected an escape sequence for a control character");
-    const char* next = skip_utf8(p, end_);
-    if (next == p) return fail(p, "string is not valid UTF-8");
-    p = next;
-  }
-  push({});
-  top_[-1] = text_cell({start, static_cast<std::size_t>(p - start)}, json_plain, &arena_);
-  return p + 1;
-}
-
-inline const char* json_parser::escaped_string(const char* start, const char* p) {
-  std::size_t used = static_cast<std::size_t>(p - start);
-  if (unescaped_.size() < used + 64) unescaped_.resize(2 * used + 64);
-  if (used != 0) std::memcpy(&unescaped_[0], start, used);
-  std::uint8_t flags = json_plain;
-  char* out = &unescaped_[used];
-  for (;;) {
-    if (unescaped_.data() + unescaped_.size() - out < 32) {
-      used = static_cast<std::size_t>(out - unescaped_.data());
-      unescaped_.resize(2 * unescaped_.size());
-      out = &unescaped_[used];
-    }
-    if (static_cast<std::size_t>(end_ - p) >= lanes::width) {
-      const lanes v = lanes::load(p);
-      v.store(out);
-      const lanes::mask stop = special_bytes(v, false) | v.high();
-      const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
-      p += n, out += n;
-      if (stop == 0) continue;
-    }
-    if (p == end_) return fail(p, "expected '\"' to close a string");
-    if (*p == '"') break;
-    if (*p == '\\') {
-      p = escape(p, out, flags);
-      if (!p) return nullptr;
-    } else if (static_cast<unsigned char>(*p) < 0x20) {
-      return fail(p, "expected an escape sequence for a control character");
-    } else if (static_cast<unsigned char>(*p) < 0x80) {
-      *out++ = *p++;
-    } else {
-      const char* next = skip_utf8(p, end_ - p < 16 ? end_ : p + 16);
-      if (next == p) return fail(p, "string is not valid UTF-8");
-      std::memcpy(out, p, static_cast<std::size_t>(next - p));
-      out += next - p, p = next;
-    }
-  }
-  push({});
-  top_[-1] = text_cell({unescaped_.data(), static_cast<std::size_t>(out - unescaped_.data())}, flags, &arena_);
-  return p + 1;
-}
-
-struct hexadecimal_digits {
-  unsigned char value[256] = {};
-  constexpr hexadecimal_digits() {
-    for (auto& v : value) v = 0xFF;
-    for (unsigned char i = 0; i < 10; ++i) value['0' + i] = i;
-    for (unsigned char i = 10; i < 16; ++i) value['A' + i - 10] = value['a' + i - 10] = i;
-  }
-};
-inline constexpr hexadecimal_digits hexadecimal_value;
-
-inline const char* json_parser::hexadecimal(const char* p, char32_t& code) {
-  code = 0;
-  for (int i = 0; i < 4; ++i, ++p) {
-    const unsigned digit = p != end_ ? hexadecimal_value.value[static_cast<unsigned char>(*p)] : 0xFF;
-    if (digit == 0xFF) return fail(p, "expected four hexadecimal digits after \\u");
-    code = code << 4 | digit;
-  }
-  return p;
-}
-
-inline char* write_utf8(char* out, char32_t c) noexcept {
-  const auto put = [&](char32_t byte) { *out++ = static_cast<char>(static_cast<unsigned char>(byte)); };
-  if (c < 0x80) return put(c), out;
-  if (c < 0x800) return put(0xC0 | (c >> 6)), put(0x80 | (c & 0x3F)), out;
-  if (c < 0x10000) return put(0xE0 | (c >> 12)), put(0x80 | ((c >> 6) & 0x3F)), put(0x80 | (c & 0x3F)), out;
-  return put(0xF0 | (c >> 18)), put(0x80 | ((c >> 12) & 0x3F)), put(0x80 | ((c >> 6) & 0x3F)), put(0x80 | (c & 0x3F)), out;
-}
-
-// p is at the backslash.
-inline const char* json_parser::escape(const char* p, char*& out, std::uint8_t& flags) {
-  const char *const at = p++, *const names = "\"\\/bfnrt", *const name = std::strchr(names, p == end_ ? '?' : *p);
-  if (name && *name != '\0') {
-    *out++ = "\"\\/\b\f\n\r\t"[name - names];
-    if (*name != '/') flags = static_cast<std::uint8_t>(flags & ~json_plain);
-    return p + 1;
-  }
-  if (p == end_ || *p != 'u') return fail(p, "expected one of \"\\/bfnrtu after a backslash");
-  char32_t code, low = 0;
-  p = hexadecimal(p + 1, code);
-  if (!p) return nullptr;
-  if (code < 0x20 || code == '"' || code == '\\') flags = static_cast<std::uint8_t>(flags & ~json_plain);
-  if (code >= 0xD800 && code < 0xE000) {
-    const char* next = p;
-    if (code < 0xDC00 && end_ - p >= 2 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
-    if (!next) return nullptr;
-    if (low >= 0xDC00 && low < 0xE000) {
-      code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
-      p = next;
-    } else if (python_) {
-      flags = json_broken;
-    } else {
-      return fail(at, "unpaired surrogate: no such character", errc::corrupt_json, false);
-    }
-  }
-  out = write_utf8(out, code);
-  return p;
-}
-
-inline void json_parser::describe(json_problem& problem) const {
-  problem = {};
-  problem.code = make_error_code(code_);
-  problem.offset = static_cast<std::size_t>(where_ - begin_);
-  problem.reason = reason_;
-  if (tell_found_) {
-    const unsigned char c = where_ == end_ ? 0 : static_cast<unsigned char>(*where_);
-    const char found[] = {'\'', static_cast<char>(c), '\'', '\0'};
-    const char byte[] = {"0123456789ABCDEF"[c >> 4], "0123456789ABCDEF"[c & 15], '\0'};
-    const bool shown = c > 0x20 && c < 0x7F;
-    problem.reason.append(", found ").append(where_ == end_ ? "the end of the text" : shown ? found : "byte 0x");
-    if (where_ != end_ && !shown) problem.reason += byte;
-  }
-  std::size_t line_start = 0;
-  problem.line = 1;
-  for (std::size_t i = 0; i < problem.offset; ++i) {
-    if (text_[i] == '\n') ++problem.line, line_start = i + 1;
-  }
-  problem.column = problem.offset - line_start + 1;
-  const auto continues = [&](std::size_t i) { return (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80; };
-  std::size_t from = problem.column > 30 ? problem.offset - 30 : line_start;
-  while (from < problem.offset && continues(from)) ++from;
-  std::size_t to = from;
-  while (to < text_.size() && to - from < 60 && text_[to] != '\n') ++to;
-  while (to > from && to < text_.size() && continues(to)) --to;
-  for (std::size_t i = from; i < to;) {
-    const decoded d = decode_utf8(text_.substr(0, to), i);
-    const bool shown = d.length != 0 && d.code >= 0x20 && d.code != 0x7F && (d.code < 0xD800 || d.code >= 0xE000);
-    problem.excerpt.append(shown ? text_.substr(i, d.length) : "?");
-    i += d.length == 0 ? 1 : d.length;
-  }
-}
-
-// -- Writing: into a buffer on the stack, which is emptied into the result. Functions take the place to write at and return
-// the place behind what they wrote, or nullptr, with why() to tell; the place stays in a register that way.
+// -- Writing. Functions take the place to write at and return the place behind what they wrote; it stays in a register
+// that way. At each of them there is room for one more token, unless that is long.
 
 class json_writer {
  public:
-  explicit json_writer(const json_dump_options& options) noexcept
-      : options_(options), step_(options.indent > 0 ? static_cast<std::size_t>(options.indent) : 0) {}
-  json_writer(const json_writer&) = delete;
-  json_writer& operator=(const json_writer&) = delete;
+  explicit json_writer(const json_dump_options& options) noexcept : options_(options) {}
+  json_writer(json_writer&&) = delete;
 
-  bool write(const json_cell& root);
-  const char* why() const noexcept { return why_; }
-  std::string take() {
-    if (out_.capacity() / 4 > out_.size()) out_.shrink_to_fit();
+  const char* why() const noexcept { return why_; }  // it could not be written; nullptr: it could
+  std::string write(const json_cell& root) {
+    const bool pretty = options_.indent >= 0;
+    char* p = grow(&out_[0], 4096);
+    for (const json_cell* value = &root;;) {
+      const bool object = value->kind == object_kind;
+      if (value->kind >= array_kind && length_of(*value) != 0) {
+        *p++ = object ? '{' : '[';
+        open_.push_back({cells_of(*value), cells_of(*value) + count_of(*value), count_of(*value), object});
+      } else {
+        p = scalar(p, *value);
+        while (!open_.empty() && open_.back().at == open_.back().end) {
+          const char bracket = open_.back().object ? '}' : ']';
+          open_.pop_back();
+          p = pretty ? new_line(p) : room(p, reserve);
+          *p++ = bracket;
+        }
+        if (open_.empty()) break;
+        *p++ = ',';
+      }
+      p = pretty ? new_line(p) : room(p, reserve);
+      level& here = open_.back();
+      if (here.object) {
+        p = string(p, *here.at++);
+        *p++ = ':';
+        if (pretty) *p++ = ' ';
+      }
+      value = here.at++;
+    }
+    out_.resize(static_cast<std::size_t>(p - &out_[0]));
+    if (out_.capacity() / 2 > out_.size()) out_.shrink_to_fit();
     return std::move(out_);
   }
 
@@ -6709,238 +6301,143 @@ class json_writer {
     std::size_t count;
     bool object;
   };
-  static constexpr std::size_t reserve = 128;  // room for the next token, unless it is long
+  static constexpr std::size_t reserve = 64;
 
-  char* room(char* p) { return static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < reserve ? flush(p) : p; }
-  char* flush(char* p) {
-    out_.append(buffer_, static_cast<std::size_t>(p - buffer_));
-    return buffer_;
+  char* room(char* p, std::size_t bytes) { return static_cast<std::size_t>(end_ - p) < bytes ? grow(p, bytes) : p; }
+  // As much as the whole will need, if the rest of the tree is like what was written.
+  char* grow(char* p, std::size_t bytes) {
+    const std::size_t used = static_cast<std::size_t>(p - &out_[0]);
+    double done = 0;  // of each value the part that is written
+    for (std::size_t i = open_.size(); i-- > 0;) {
+      done = 1 - (static_cast<double>(open_[i].end - open_[i].at) + 1 - done) / static_cast<double>(open_[i].count);
+    }
+    const double factor = done > 0.7 ? 1.5 : done > 0.0625 ? 1.05 / done : 16;
+    out_.resize(bytes + static_cast<std::size_t>(factor * static_cast<double>(used)));
+    end_ = &out_[0] + out_.size();
+    return &out_[used];
   }
-  void foresee(const level& innermost, std::size_t written);
-  char* raw(char* p, std::string_view s);
-  char* new_line(char* p, std::size_t spaces);
-  char* scalar(char* p, const json_cell& c);
-  char* special_real(char* p, std::uint64_t bits);
-  char* string(char* p, const json_cell& c);
-  char* escaped_string(char* p, std::string_view s, bool high);
-  char* escape(char* p, std::string_view s, std::size_t& at);
-  static char* unicode_escape(char* p, char32_t code) noexcept;
-
-  json_dump_options options_;
-  std::size_t step_;
-  const char* why_ = nullptr;
-  std::vector<level> levels_;
-  std::string out_;
-  char buffer_[8192];
-};
-
-inline bool json_writer::write(const json_cell& root) {
-  const bool pretty = options_.indent >= 0;
-  std::size_t spaces = 0;
-  level here = {&root, &root + 1, 1, false};
-  bool first = true;
-  char* p = buffer_;
-  for (;;) {
-    if (static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < reserve) {
-      foresee(here, static_cast<std::size_t>(p - buffer_));
-      p = flush(p);
-    }
-    if (here.at == here.end) {
-      if (levels_.empty()) return flush(p) != nullptr;
-      const char bracket = here.object ? '}' : ']';
-      here = levels_.back();
-      levels_.pop_back();
-      spaces -= step_;
-      if (pretty) p = new_line(p, spaces);
-      *p++ = bracket;
-      first = false;
-      continue;
-    }
-    if (!levels_.empty()) {
-      *p = ',';
-      p += first ? 0 : 1;
-      if (pretty) p = new_line(p, spaces);
-    }
-    first = false;
-    if (here.object) {
-      p = string(p, *here.at++);
-      if (!p) return false;
-      std::memcpy(p, ": ", 2);
-      p += pretty ? 2 : 1;
-    }
-    const json_cell& value = *here.at++;
-    if (value.kind < array_kind) {
-      p = scalar(p, value);
-      if (!p) return false;
-      continue;
-    }
-    const bool object = value.kind == object_kind;
-    *p++ = object ? '{' : '[';
-    if (length_of(value) == 0) {
-      *p++ = object ? '}' : ']';
-      continue;
-    }
-    levels_.push_back(here);
-    here = {cells_of(value), cells_of(value) + count_of(value), count_of(value), object};
-    spaces += step_;
-    first = true;
+  char* put(char* p, std::string_view s) {
+    p = room(p, s.size() + reserve);
+    std::memcpy(p, s.data(), s.size());
+    return p + s.size();
   }
-}
+  char* new_line(char* p) {
+    const std::size_t spaces = open_.size() * static_cast<std::size_t>(options_.indent);
+    p = room(p, spaces + reserve);
+    *p++ = '\n';
+    std::memset(p, ' ', 32);  // a length known beforehand takes two instructions
+    if (spaces > 32) std::memset(p + 32, ' ', spaces - 32);
+    return p + spaces;
+  }
 
-// A result that outgrows its memory gets as much as it will need, if the rest of the tree is like what was written.
-inline void json_writer::foresee(const level& innermost, std::size_t written) {
-  const std::size_t size = out_.size() + written;
-  if (size <= out_.capacity()) return;
-  double done = 0;  // of each value the part that is written
-  const auto include = [&](const level& l) { done = 1 - (static_cast<double>(l.end - l.at) + 1 - done) / static_cast<double>(l.count); };
-  include(innermost);
-  for (std::size_t i = levels_.size(); i-- > 1;) include(levels_[i]);
-  const double factor = done > 0.7 ? 1.5 : done > 0.0625 ? 1.05 / done : 16;
-  const double wanted = factor * static_cast<double>(size);
-  out_.reserve(wanted < 1e9 ? static_cast<std::size_t>(wanted) : size + size / 2);
-}
-
-inline char* json_writer::raw(char* p, std::string_view s) {
-  if (static_cast<std::size_t>(buffer_ + sizeof buffer_ - p) < s.size() + reserve) {
-    p = flush(p);
-    if (s.size() + reserve > sizeof buffer_) {
-      out_.append(s);
-      return p;
+  char* scalar(char* p, const json_cell& c) {
+    char* const limit = p + reserve;
+    switch (c.kind) {
+      case null_kind: return put(p, "null");
+      case boolean_kind: return put(p, c.payload ? "true" : "false");
+      case integer_kind: return std::to_chars(p, limit, static_cast<std::int64_t>(c.payload)).ptr;
+      case natural_kind: return std::to_chars(p, limit, c.payload).ptr;
+      case big_kind: return put(p, string_of(c));
+      case array_kind: return put(p, "[]");
+      case object_kind: return put(p, "{}");
+      case real_kind: break;
+      default: return string(p, c);
     }
+    if (c.real - c.real == 0) return write_real(p, c.real);
+    if (options_.dialect == json_dialect::strict) why_ = "JSON has no NaN and no infinity";
+    return put(p, c.real != c.real ? "NaN" : c.real < 0 ? "-Infinity" : "Infinity");
   }
-  std::memcpy(p, s.data(), s.size());
-  return p + s.size();
-}
 
-inline char* json_writer::new_line(char* p, std::size_t spaces) {
-  *p++ = '\n';
-  std::memset(p, ' ', 32);
-  for (; spaces > 32; spaces -= 32) {
-    p = room(p + 32);
-    std::memset(p, ' ', 32);
-  }
-  return p + spaces;
-}
-
-inline char* json_writer::scalar(char* p, const json_cell& c) {
-  switch (c.kind) {
-    case null_kind: return static_cast<char*>(std::memcpy(p, "null", 4)) + 4;
-    case boolean_kind: return static_cast<char*>(std::memcpy(p, c.payload ? "true" : "false", 5)) + (c.payload ? 4 : 5);
-    case integer_kind: return write_integer(p, static_cast<std::int64_t>(c.payload));
-    case natural_kind: return write_natural(p, c.payload);
-    case real_kind: return (c.payload & infinity_bits) != infinity_bits ? write_real(p, c.payload) : special_real(p, c.payload);
-    case big_kind: return room(raw(p, text_of(c)));
-    default: return string(p, c);
-  }
-}
-
-inline char* json_writer::special_real(char* p, std::uint64_t bits) {
-  if (options_.dialect == json_dialect::strict) return why_ = "JSON has no NaN and no infinity", nullptr;
-  return raw(p, bits << 1 != infinity_bits << 1 ? "NaN" : bits >> 63 ? "-Infinity" : "Infinity");
-}
-
-inline char* json_writer::string(char* p, const json_cell& c) {
-  *p++ = '"';
-  if ((c.info & json_plain) == 0 || options_.ensure_ascii) {
-    p = escaped_string(p, text_of(c), options_.ensure_ascii || (c.info & json_broken) != 0);
-    if (!p) return nullptr;
-  } else if (c.kind == short_kind) {
-    std::memcpy(p, &c, sizeof c);
-    p += c.info & short_length;
-  } else {
-    p = room(raw(p, text_of(c)));
-  }
-  *p++ = '"';
-  return p;
-}
-
-inline char* json_writer::escaped_string(char* p, std::string_view s, bool high) {
-  for (std::size_t at = 0; at != s.size();) {
-    p = room(p);
-    if (s.size() - at >= lanes::width) {
-      const lanes v = lanes::load(s.data() + at);
-      v.store(p);
-      const lanes::mask stop = special_bytes(v, high);
-      const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
-      p += n, at += n;
-      if (stop == 0) continue;
-    }
-    const unsigned char c = static_cast<unsigned char>(s[at]);
-    if (c < 0x20 || c == '"' || c == '\\' || (high && c >= 0x7F)) {
-      p = escape(p, s, at);
-      if (!p) return nullptr;
+  char* string(char* p, const json_cell& c) {
+    *p++ = '"';
+    if ((c.info & json_plain) == 0 || options_.ensure_ascii) {
+      p = escaped(p, string_of(c), options_.ensure_ascii || (c.info & json_broken) != 0);
+    } else if (c.kind == short_kind) {
+      std::memcpy(p, &c, sizeof c);
+      p += c.info & short_length;
     } else {
-      *p++ = s[at++];
+      p = put(p, string_of(c));
     }
-  }
-  return room(p);
-}
-
-inline char* json_writer::unicode_escape(char* p, char32_t code) noexcept {
-  std::memcpy(p, "\\u", 2);
-  for (int i = 0; i < 4; ++i) p[2 + i] = "0123456789abcdef"[(code >> (12 - 4 * i)) & 15];
-  return p + 6;
-}
-
-inline char* json_writer::escape(char* p, std::string_view s, std::size_t& at) {
-  const char *const from = "\"\\\b\f\n\r\t", *const found = std::strchr(from, s[at]);
-  if (found && s[at] != '\0') {
-    *p++ = '\\';
-    *p++ = "\"\\bfnrt"[found - from];
-    ++at;
+    *p++ = '"';
     return p;
   }
-  const decoded d = decode_utf8(s, at);
-  if (d.length == 0) return why_ = "a string is not UTF-8", nullptr;
-  at += d.length;
-  if (d.code >= 0x10000 && options_.ensure_ascii) return unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
-  if (d.code < 0x20 || options_.ensure_ascii || (d.code >= 0xD800 && d.code < 0xE000)) return unicode_escape(p, d.code);
-  return write_utf8(p, d.code);
-}
 
-// "/a~1b/0" one token at a time.
-class pointer_tokens {
- public:
-  explicit pointer_tokens(std::string_view pointer) noexcept : rest_(pointer) {}
-  bool done() const noexcept { return rest_.empty(); }
-  bool next(std::string& token) {  // false: not a JSON Pointer
-    if (rest_[0] != '/') return false;
-    token.clear();
-    std::size_t i = 1;
-    for (; i < rest_.size() && rest_[i] != '/'; ++i) {
-      if (rest_[i] != '~') {
-        token += rest_[i];
-      } else if (++i < rest_.size() && (rest_[i] == '0' || rest_[i] == '1')) {
-        token += rest_[i] == '0' ? '~' : '/';
-      } else {
-        return false;
+  char* escaped(char* p, std::string_view s, bool high) {
+    for (std::size_t at = 0; at != s.size(); p = room(p, reserve)) {
+      if (s.size() - at >= lanes::width) {
+        const lanes v = lanes::load(s.data() + at);
+        v.store(p);
+        const lanes::mask stop = special_bytes(v, high);
+        const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
+        p += n;
+        at += n;
+        if (stop == 0) continue;
       }
+      const unsigned char c = static_cast<unsigned char>(s[at]);
+      const bool special = c < 0x20 || c == '"' || c == '\\' || (high && c >= 0x7F);
+      if (special) p = escape(p, s, at);
+      if (!special) *p++ = s[at++];
     }
-    rest_.remove_prefix(i);
-    return true;
+    return p;
   }
 
- private:
-  std::string_view rest_;
+  char* escape(char* p, std::string_view s, std::size_t& at) noexcept {
+    const char *const from = "\"\\\b\f\n\r\t", *const found = std::strchr(from, s[at]);
+    if (found && s[at] != '\0') {
+      *p++ = '\\';
+      *p++ = "\"\\bfnrt"[found - from];
+      ++at;
+      return p;
+    }
+    const decoded d = decode_utf8(s, at);
+    if (d.length == 0) why_ = "a string is not UTF-8";
+    at += d.length != 0 ? d.length : 1;
+    if (d.code >= 0x20 && !options_.ensure_ascii && !is_surrogate(d.code)) return write_utf8(p, d.code);
+    if (d.code < 0x10000) return unicode_escape(p, d.code);
+    return unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
+  }
+  static char* unicode_escape(char* p, char32_t code) noexcept {
+    *p++ = '\\';
+    *p++ = 'u';
+    for (int shift = 12; shift >= 0; shift -= 4) *p++ = "0123456789abcdef"[(code >> shift) & 15];
+    return p;
+  }
+
+  json_dump_options options_;
+  const char* why_ = nullptr;
+  std::vector<level> open_;
+  std::string out_;
+  char* end_ = nullptr;
 };
+
+// -- JSON Pointer
+
+inline bool split_pointer(std::string_view pointer, std::vector<std::string>& tokens) {  // false: not a JSON Pointer
+  for (std::size_t i = 0; i < pointer.size(); ++i) {
+    if (pointer[i] == '/') {
+      tokens.emplace_back();
+      continue;
+    }
+    const bool escaped = pointer[i] == '~';
+    const char c = !escaped ? pointer[i] : ++i == pointer.size() ? '?' : pointer[i];
+    if (tokens.empty() || (escaped && c != '0' && c != '1')) return false;
+    tokens.back() += !escaped ? c : c == '0' ? '~' : '/';
+  }
+  return true;
+}
 
 // An array index as RFC 6901 writes it; no_position for anything else.
 inline std::size_t pointer_index(std::string_view token) noexcept {
-  if (token.empty() || token.size() > 15 || (token[0] == '0' && token.size() > 1)) return no_position;
-  std::uint64_t index = 0;
-  for (const char c : token) {
-    if (!is_digit(c)) return no_position;
-    index = index * 10 + static_cast<unsigned>(c - '0');
-  }
-  return index < no_position ? static_cast<std::size_t>(index) : no_position;
+  std::size_t index = 0;
+  const char* const end = token.data() + token.size();
+  const auto read = std::from_chars(token.data(), end, index);
+  const bool good = read.ec == std::errc() && read.ptr == end && (token[0] != '0' || token.size() == 1);
+  return good ? index : no_position;
 }
 
 #if MEMORIA_FS_EXCEPTIONS
 [[noreturn]] inline void throw_json(errc code, std::string reason) {
-  json_problem problem;
-  problem.code = make_error_code(code);
-  problem.reason = std::move(reason);
-  throw json_error(std::move(problem));
+  throw json_error({make_error_code(code), std::move(reason), 0, 0, 0, {}});
 }
 #endif
 
@@ -6961,24 +6458,10 @@ MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_err
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : cell_(detail::text_cell(text, detail::flags_of(text))) {}
 
-MEMORIA_FS_INLINE json::json(const json& other) : cell_{} { detail::copy_cell(other.cell_, cell_); }
-
-MEMORIA_FS_INLINE json json::array() {
-  json j;
-  j.cell_.kind = detail::array_kind;
-  return j;
-}
-
 MEMORIA_FS_INLINE json json::array(std::initializer_list<detail::json_element> values) {
   json j = array();
   j.reserve(values.size());
   for (const detail::json_element& element : values) j.push_back(std::move(element.value));
-  return j;
-}
-
-MEMORIA_FS_INLINE json json::object() {
-  json j;
-  j.cell_.kind = detail::object_kind;
   return j;
 }
 
@@ -6990,10 +6473,8 @@ MEMORIA_FS_INLINE json json::object(std::initializer_list<detail::json_member> m
 }
 
 MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options, json_problem& problem) {
-  detail::json_parser parser(text, options);
   json result;
-  problem = {};
-  if (!parser.run(result.cell_)) parser.describe(problem);
+  detail::json_parser(text, options).run(result.cell_, problem);
   return result;
 }
 
@@ -7005,15 +6486,16 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
 }
 
 MEMORIA_FS_INLINE bool json::accept(std::string_view text, const json_parse_options& options) {
-  json unused;
-  return detail::json_parser(text, options).run(unused.cell_);
+  json_problem problem;
+  parse(text, options, problem);
+  return !problem;
 }
 
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options, std::error_code& ec) const {
   detail::json_writer writer(options);
-  const bool written = writer.write(cell_);
-  ec = written ? std::error_code() : make_error_code(errc::json_type);
-  return written ? writer.take() : std::string();
+  std::string text = writer.write(cell_);
+  ec = writer.why() ? make_error_code(errc::json_type) : std::error_code();
+  return ec ? std::string() : text;
 }
 
 #if MEMORIA_FS_EXCEPTIONS
@@ -7026,135 +6508,40 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
 
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options) const {
   detail::json_writer writer(options);
-  if (!writer.write(cell_)) detail::throw_json(errc::json_type, writer.why());
-  return writer.take();
+  std::string text = writer.write(cell_);
+  if (writer.why()) detail::throw_json(errc::json_type, writer.why());
+  return text;
 }
 
 MEMORIA_FS_INLINE void json::throw_not(const char* wanted) const {
   const bool short_one = is_number() || is_null() || is_boolean();
-  const std::string found = short_one ? dump({-1, false, json_dialect::python}) : std::string(is_string() ? "a " : "an ") + type_name();
+  const char* const article = is_string() ? "a " : "an ";
+  const std::string found = short_one ? dump({-1, false, json_dialect::python}) : std::string(article) + type_name();
   detail::throw_json(errc::json_type, std::string("expected ") + wanted + ", found " + found);
 }
-#endif
 
-MEMORIA_FS_INLINE json::value_t json::type() const noexcept {
-  switch (kind()) {
-    case detail::null_kind: return value_t::null;
-    case detail::boolean_kind: return value_t::boolean;
-    case detail::real_kind: return value_t::number_float;
-    case detail::short_kind:
-    case detail::text_kind: return value_t::string;
-    case detail::array_kind: return value_t::array;
-    case detail::object_kind: return value_t::object;
-    default: return value_t::number_integer;
-  }
-}
-
-MEMORIA_FS_INLINE const char* json::type_name() const noexcept {
-  const char* const names[] = {"null", "boolean", "number", "number", "string", "array", "object"};
-  return names[static_cast<unsigned>(type())];
-}
-
-MEMORIA_FS_INLINE bool json::is_number_unsigned() const noexcept {
-  if (kind() == detail::big_kind) return detail::text_of(cell_)[0] != '-';
-  return kind() == detail::natural_kind || (kind() == detail::integer_kind && cell_.payload < detail::sign_bit);
-}
-
-MEMORIA_FS_INLINE bool json::integer_within(std::int64_t lowest, std::int64_t highest, std::int64_t& value) const noexcept {
-  return detail::integer_of(cell_, value) && value >= lowest && value <= highest;
-}
-
-MEMORIA_FS_INLINE bool json::natural_within(std::uint64_t highest, std::uint64_t& value) const noexcept {
-  return detail::natural_of(cell_, value) && value <= highest;
-}
-
-MEMORIA_FS_INLINE bool json::number_within(double highest, double& value) const noexcept {
-  if (!is_number()) return false;
-  if (kind() == detail::integer_kind) {
-    value = static_cast<double>(static_cast<std::int64_t>(cell_.payload));
-  } else if (kind() == detail::natural_kind) {
-    value = static_cast<double>(cell_.payload);
-  } else if (kind() == detail::real_kind) {
-    value = detail::real_of(cell_.payload);
-    if (!(value - value == 0)) return true;  // NaN and infinities are what they are in every type
-  } else {
-    value = detail::exact_real(detail::text_of(cell_));
-  }
-  return value >= -highest && value <= highest;
-}
-
-MEMORIA_FS_INLINE bool json::string_value(std::string_view& value) const noexcept {
-  if (is_string()) value = detail::text_of(cell_);
-  return is_string();
-}
-
-MEMORIA_FS_INLINE std::size_t json::size() const noexcept {
-  return is_structured() ? detail::length_of(cell_) : is_null() ? 0 : 1;
-}
-
-MEMORIA_FS_INLINE json* json::first() const noexcept {
-  if (!is_structured()) return const_cast<json*>(this);
-  return cell_.payload ? &detail::json_of(detail::cells_of(cell_)[is_object() ? 1 : 0]) : nullptr;
-}
-
-MEMORIA_FS_INLINE json* json::find_member(std::string_view key) const noexcept {
-  if (!is_object() || !cell_.payload) return nullptr;
-  const std::size_t position = detail::find_key(cell_, detail::key_cell(key));
-  return position == detail::no_position ? nullptr : first() + 2 * position;
-}
-
-MEMORIA_FS_INLINE json* json::find_element(std::size_t index) const noexcept {
-  return is_array() && index < size() ? first() + index : nullptr;
-}
-
-MEMORIA_FS_INLINE const json& json::operator[](std::string_view key) const noexcept {
-  const json* member = find_member(key);
-  return member ? *member : detail::null_json();
-}
-
-MEMORIA_FS_INLINE const json& json::operator[](std::size_t index) const noexcept {
-  const json* element = find_element(index);
-  return element ? *element : detail::null_json();
-}
-
-MEMORIA_FS_INLINE const json& json::at(std::string_view key, std::error_code& ec) const {
-  const json* member = find_member(key);
-  ec = member ? std::error_code() : make_error_code(is_object() ? errc::json_missing : errc::json_type);
-  return member ? *member : detail::null_json();
-}
-
-MEMORIA_FS_INLINE const json& json::at(std::size_t index, std::error_code& ec) const {
-  const json* element = find_element(index);
-  ec = element ? std::error_code() : make_error_code(is_array() ? errc::json_missing : errc::json_type);
-  return element ? *element : detail::null_json();
-}
-
-#if MEMORIA_FS_EXCEPTIONS
 MEMORIA_FS_INLINE const json& json::at(std::string_view key) const {
+  if (const json* member = find_member(key)) return *member;
   if (!is_object()) throw_not("an object");
-  const json* member = find_member(key);
-  if (!member) detail::throw_json(errc::json_missing, "no key '" + std::string(key) + "'");
-  return *member;
+  detail::throw_json(errc::json_missing, "no key '" + std::string(key) + "'");
 }
 
 MEMORIA_FS_INLINE const json& json::at(std::size_t index) const {
+  if (const json* element = find_element(index)) return *element;
   if (!is_array()) throw_not("an array");
-  const json* element = find_element(index);
-  if (!element) detail::throw_json(errc::json_missing, "no index " + std::to_string(index) + " in an array of " + std::to_string(size()));
-  return *element;
+  const std::string size_text = std::to_string(size());
+  detail::throw_json(errc::json_missing, "no index " + std::to_string(index) + " in an array of " + size_text);
 }
 
 MEMORIA_FS_INLINE const json& json::at_pointer(std::string_view pointer) const {
-  const json* found = find_pointer(pointer);
-  if (!found) detail::throw_json(errc::json_missing, "nothing at " + std::string(pointer));
-  return *found;
+  if (const json* found = find_pointer(pointer)) return *found;
+  detail::throw_json(errc::json_missing, "nothing at " + std::string(pointer));
 }
 
 MEMORIA_FS_INLINE json& json::set_pointer(std::string_view pointer, json value) {
   std::error_code ec;
-  json* place = set_pointer(pointer, std::move(value), ec);
-  if (!place) detail::throw_json(static_cast<errc>(ec.value()), "cannot set " + std::string(pointer));
-  return *place;
+  if (json* place = set_pointer(pointer, std::move(value), ec)) return *place;
+  detail::throw_json(static_cast<errc>(ec.value()), "cannot set " + std::string(pointer));
 }
 #endif
 
@@ -7168,15 +6555,61 @@ MEMORIA_FS_INLINE json& json::misused(const char* wanted) const {
 #endif
 }
 
+MEMORIA_FS_INLINE json::value_t json::type() const noexcept {
+  if (is_number_integer()) return value_t::number_integer;
+  if (is_string()) return value_t::string;
+  if (is_structured()) return is_array() ? value_t::array : value_t::object;
+  return is_null() ? value_t::null : is_boolean() ? value_t::boolean : value_t::number_float;
+}
+
+MEMORIA_FS_INLINE const char* json::type_name() const noexcept {
+  constexpr const char* names[] = {"null", "boolean", "number", "number", "string", "array", "object"};
+  return names[static_cast<unsigned>(type())];
+}
+
+MEMORIA_FS_INLINE bool json::is_number_unsigned() const noexcept {
+  std::uint64_t value;
+  if (kind() == detail::big_kind) return detail::string_of(cell_)[0] != '-';
+  return !is_number_float() && detail::integer_of(cell_, value);
+}
+
+MEMORIA_FS_INLINE std::size_t json::size() const noexcept {
+  return is_structured() ? detail::length_of(cell_) : is_null() ? 0 : 1;
+}
+
+MEMORIA_FS_INLINE json* json::first() const noexcept {
+  if (!is_structured()) return const_cast<json*>(this);
+  return cell_.payload ? reinterpret_cast<json*>(detail::cells_of(cell_)) + (step() - 1) : nullptr;
+}
+
+MEMORIA_FS_INLINE json* json::find_member(std::string_view key) const noexcept {
+  if (!is_object() || size() == 0) return nullptr;
+  const std::size_t position = detail::find_key(cell_, detail::view_cell(key));
+  return position == detail::no_position ? nullptr : first() + 2 * position;
+}
+
+MEMORIA_FS_INLINE json* json::find_element(std::size_t index) const noexcept {
+  return is_array() && index < size() ? first() + index : nullptr;
+}
+
+MEMORIA_FS_INLINE const json& json::or_null(const json* found) noexcept {
+  static constexpr detail::json_cell null = {};
+  return found ? *found : reinterpret_cast<const json&>(null);
+}
+
+MEMORIA_FS_INLINE const json& json::found(const json* value, bool right_type, std::error_code& ec) noexcept {
+  ec = value ? std::error_code() : make_error_code(right_type ? errc::json_missing : errc::json_type);
+  return or_null(value);
+}
+
 MEMORIA_FS_INLINE json& json::operator[](std::string_view key) {
   if (is_null()) *this = object();
   if (!is_object()) return misused("an object");
   if (json* member = find_member(key)) return *member;
   json name(key);
-  detail::json_cell* place = detail::append_member(cell_);
-  place[0] = std::exchange(name.cell_, detail::json_cell{});
-  detail::enter_last(cell_);
-  return detail::json_of(place[1]);
+  *detail::append_member(cell_) = std::exchange(name.cell_, detail::json_cell{});
+  if (detail::is_indexed(cell_)) detail::enter(cell_, size() - 1);
+  return back();
 }
 
 MEMORIA_FS_INLINE json& json::operator[](std::size_t index) {
@@ -7184,30 +6617,21 @@ MEMORIA_FS_INLINE json& json::operator[](std::size_t index) {
   if (is_array() && index == size()) push_back(json());
   if (json* element = find_element(index)) return *element;
 #if MEMORIA_FS_EXCEPTIONS
-  if (is_array()) return at(index);
-#endif
+  return at(index);
+#else
   return misused("an array");
+#endif
 }
 
 MEMORIA_FS_INLINE void json::push_back(json value) {
   if (is_null()) *this = array();
-  if (is_array()) {
-    *detail::append_member(cell_) = std::exchange(value.cell_, detail::json_cell{});
-  } else {
-    misused("an array");
-  }
+  if (!is_array()) return static_cast<void>(misused("an array"));
+  *detail::append_member(cell_) = std::exchange(value.cell_, detail::json_cell{});
 }
 
-MEMORIA_FS_INLINE std::size_t json::erase(std::string_view key) noexcept {
-  const json* member = find_member(key);
-  if (member) erase(const_iterator(member, 2));
-  return member ? 1 : 0;
-}
-
-MEMORIA_FS_INLINE std::size_t json::erase(std::size_t index) noexcept {
-  const json* element = find_element(index);
-  if (element) erase(const_iterator(element, 1));
-  return element ? 1 : 0;
+MEMORIA_FS_INLINE std::size_t json::erase_found(const json* value) noexcept {
+  if (value) erase(const_iterator(value, step()));
+  return value ? 1 : 0;
 }
 
 MEMORIA_FS_INLINE json::iterator json::erase(const_iterator position) noexcept {
@@ -7217,56 +6641,43 @@ MEMORIA_FS_INLINE json::iterator json::erase(const_iterator position) noexcept {
   return begin() + index;
 }
 
-MEMORIA_FS_INLINE void json::clear() noexcept { *this = is_array() ? array() : is_object() ? object() : json(); }
-
 MEMORIA_FS_INLINE void json::reserve(std::size_t members) {
   if (is_structured() && members > detail::capacity_of(cell_)) detail::grow_members(cell_, members);
 }
 
 MEMORIA_FS_INLINE const json* json::find_pointer(std::string_view pointer) const {
-  const json* here = this;
-  std::string token;
-  for (detail::pointer_tokens tokens(pointer); here && !tokens.done();) {
-    if (!tokens.next(token)) return nullptr;
-    here = here->is_array() ? here->find_element(detail::pointer_index(token)) : here->find_member(token);
+  std::vector<std::string> tokens;
+  const json* here = detail::split_pointer(pointer, tokens) ? this : nullptr;
+  for (std::size_t i = 0; here && i < tokens.size(); ++i) {
+    here = here->is_array() ? here->find_element(detail::pointer_index(tokens[i])) : here->find_member(tokens[i]);
   }
   return here;
 }
 
 MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, std::error_code& ec) {
   std::vector<std::string> tokens;
-  for (detail::pointer_tokens rest(pointer); !rest.done();) {
-    if (!rest.next(tokens.emplace_back())) return ec = make_error_code(errc::json_missing), nullptr;
-  }
-  ec.clear();
+  ec = detail::split_pointer(pointer, tokens) ? std::error_code() : make_error_code(errc::json_missing);
   json* here = this;
   std::size_t known = 0;
-  for (; known < tokens.size(); ++known) {
+  for (; !ec && known < tokens.size(); ++known) {
     const std::string& token = tokens[known];
     const std::size_t index = token == "-" ? here->size() : detail::pointer_index(token);
-    json* next = here->is_array() ? here->find_element(index) : here->find_member(token);
+    json* const next = here->is_array() ? here->find_element(index) : here->find_member(token);
     if (here->is_array() && index > here->size()) ec = make_error_code(errc::json_missing);
     if (here->is_primitive() && !here->is_null()) ec = make_error_code(errc::json_type);
-    if (ec) return nullptr;
     if (!next) break;
     here = next;
   }
-  for (std::size_t i = tokens.size(); i > known + 1; --i) {  // what is missing is built first, from the inside
-    json around = object();
-    around[tokens[i - 1]] = std::move(value);
-    value = std::move(around);
-  }
-  if (known != tokens.size()) {
-    const bool in_array = here->is_array();
-    json& added = in_array ? (*here)[here->size()] : (*here)[tokens[known]];
-    here = &added;
-  }
-  *here = std::move(value);
-  for (++known; known < tokens.size(); ++known) here = here->first();
-  return here;
+  if (ec) return nullptr;
+  if (known == tokens.size()) return &(*here = std::move(value));
+  json added;  // what is missing is built first
+  json* place = &added;
+  for (std::size_t i = known + 1; i < tokens.size(); ++i) place = &(*place)[tokens[i]];
+  *place = std::move(value);
+  json& outermost = here->is_array() ? (*here)[here->size()] : (*here)[tokens[known]];
+  outermost = std::move(added);
+  return place == &added ? &outermost : place;
 }
-
-MEMORIA_FS_INLINE bool json::equals(const json& other) const { return detail::equal_cells(cell_, other.cell_); }
 
 // ---- [state] definitions --------------------------------------------------------------------------------------------
 
@@ -7825,22 +7236,6 @@ inline void append_folded(std::string& out, std::string_view name) {
   }
 }
 
-// A hash that nobody who writes notes can aim at: both factors of every product are salted.
-inline std::uint64_t hash_name(std::string_view text, const std::uint64_t (&salt)[2]) noexcept {
-  std::uint64_t h = salt[0] ^ text.size();
-  const auto mix = [&](const char* p) {
-    std::uint64_t words[2];
-    std::memcpy(words, p, sizeof words);
-    const wide product = multiply(words[0] ^ h, words[1] ^ salt[1]);
-    h = product.high ^ product.low ^ salt[0];
-  };
-  for (; text.size() > 16; text.remove_prefix(16)) mix(text.data());
-  char last[16] = {};
-  if (!text.empty()) std::memcpy(last, text.data(), text.size());
-  mix(last);
-  return h;
-}
-
 // Merge sort: fewer comparisons than a heap needs, and names are dear to compare.
 template <class T, class Less>
 void sort_by_merging(std::vector<T>& items, Less less) {
@@ -7922,7 +7317,7 @@ class vault_names {
   std::uint32_t leads_to(std::uint32_t i) const noexcept {  // an alias to its note, others to themselves
     return i < files_ ? i : aliased_[i - files_];
   }
-  std::uint64_t hash(std::string_view key) const noexcept { return hash_name(key, salt_); }
+  std::uint64_t hash(std::string_view key) const noexcept { return salted_hash(key, salt_); }
 
   // In this order: notes, files, aliases. False: there are too many.
   bool add(std::string_view name, sort_of s, std::uint32_t note = none) {

@@ -33,6 +33,10 @@ echo "macros that survive: $(tr '\n' ' ' < survivors)"
 [ "$(wc -l < survivors)" -le 5 ] || failed=1
 ! grep -v '^MEMORIA_FS_' survivors || failed=1
 
+# To be seen, not judged: the size of the JSON part. Lines that are neither blank nor comment.
+awk '/^\/\/ ---- / { json = /^\/\/ ---- \[json\] (definitions )?-/ } json && NF && !/^ *\/\// { n++ }
+  END { print "lines of code of [json], interface and definitions: " n }' "$top/memoria_fs.hpp"
+
 # The system's headers are included first, so that only ours meets the macros.
 sed -n 's/^ *#include <\(.*\)>.*/\1/p' "$top/memoria_fs.hpp" | sort -u |
   while read -r name; do printf '#if __has_include(<%s>)\n#include <%s>\n#endif\n' "$name" "$name"; done > system.hpp
