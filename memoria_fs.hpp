@@ -8104,17 +8104,21 @@ inline bool links_to(std::string_view text, std::string_view target) {
 inline std::size_t count_inbound(std::string_view target, const path& directory, const path& exclude, status& s) {
   vault_walk walk;
   os::info left_out;
-  status not_there;
-  if (!exclude.empty()) os::get_info_path(exclude, left_out, not_there);
+  status own;
+  if (!exclude.empty() && !os::get_info_path(exclude, left_out, own) && own.code != std::errc::no_such_file_or_directory &&
+      own.code != std::errc::not_a_directory) {
+    return s.fail(own.step, own.code), 0;
+  }
   if (!list_vault(directory, false, walk, s)) return 0;
   std::size_t count = 0;
   path::string_type native;
   read_notes(walk, {}, [&](std::uint32_t i, std::string_view text, bool) {
     if (!links_to(text, target)) return;
-    os::info own;
+    os::info found;
+    status gone;
     const bool excluded = left_out.type != os::kind::none &&
-                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, own, not_there) &&
-                          own.same_file(left_out);
+                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, gone) &&
+                          found.same_file(left_out);
     if (!excluded) ++count;
   });
   if (walk.failures.empty()) return count;

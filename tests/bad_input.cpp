@@ -58,9 +58,9 @@ class sandbox {
   }
   void is_unchanged() const {
     const auto now = look();
-    for (const auto& [name, content] : now) {
-      DOCTEST_CAPTURE(name);
-      DOCTEST_CHECK(before.count(name) == 1);
+    for (const auto& entry : now) {
+      DOCTEST_CAPTURE(entry.first);
+      DOCTEST_CHECK(before.count(entry.first) == 1);
     }
     DOCTEST_CHECK(now == before);
   }
