@@ -1,124 +1,474 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -B
 """Mutation testing of the header: does a test fail when the code is broken?
 
-    tests/mutate.py [--parts replace,lock,append,state,confine] [--count 200] [--seed 1] [--jobs 2] [--list]
+    tests/mutate.py [--parts replace,lock,...] [--count 200] [--seed 1] [--seconds 0] [--only TEXT] [--list]
 
-Takes definitions of the named parts, breaks one line at a time (operators, constants, negated conditions, removed calls),
-builds the header's own tests with it and runs them. A mutant is killed if the tests fail to compile, fail, crash or hang.
-Survivors are printed with their line; those in SURVIVORS are known to change nothing that can be observed, with the reason.
-Needs clang++ (or CXX) and doctest. Takes about ten seconds a mutant; part of tests/long.sh.
+The header is parsed with libclang. In the definitions of the named parts every operator, condition, constant, returned
+truth value and removable statement becomes a mutant, and all mutants are compiled into one program, each behind a switch:
+`a < b` becomes `(on(17) ? a <= b : a < b)`. That program is the header's own tests and tests/failures.cpp. One run notes
+which test reaches which mutant; a mutant is then run with the tests that reach it, the quick ones first, and is killed
+if one fails, crashes or hangs. Mutants that do not compile are dropped.
+
+Prints one line of JSON for each mutant to standard output and a summary to standard error. Fails below 90 % killed,
+or if one survives that mutants.txt does not explain. Everything runs in a mount namespace of its own with a read-only root
+(a mutant of a path check may write anywhere). Linux; needs clang, python3-clang and doctest. Not mutated, because no
+test could tell or there is nothing to tell: reserve() and other hints, texts of messages, what happens after a failure was
+recorded in a status (`if (!f(..., s)) return false;`), constant expressions.
 """
-import argparse, concurrent.futures, os, random, re, shutil, subprocess, sys, tempfile
+import argparse
+import collections
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CXX = os.environ.get("CXX", "clang++")
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CXX = os.environ.get("CLANGXX", "clang++")
+PARTS = "errors,replace,lock,append,wikilink,confine,json,state,vault,os"
 
-SWAPS = [
-    (r" == ", " != "), (r" != ", " == "), (r" <= ", " < "), (r" >= ", " > "), (r" < ", " <= "), (r" > ", " >= "),
-    (r" && ", " || "), (r" \|\| ", " && "), (r"\btrue\b", "false"), (r"\bfalse\b", "true"), (r" \+ 1\b", " + 0"),
-    (r" - 1\b", " - 0"), (r"\bif \((?!const|auto)(.*)\) (return|continue|break|\{)", r"if (!(\1)) \2"), (r"\+\+(\w)", r"--\1"),
-    (r"\b0600\b", "0666"), (r"\b0666\b", "0600"), (r"os::no_follow", "0u"), (r"os::exclusive", "0u"),
-]
-# A whole statement that is one call, assignment or short guard.
-STATEMENT = re.compile(r"^\s+(?!return|const|auto|using|typedef|for|if|else|case|break|continue|static|template|struct|\}|\{|//)"
-                       r"[\w:\*&\.\->\[\]\(\)]+.*;\s*(//.*)?$")
-# Text of a mutated line -> why no test can tell. Matched as substrings of "part: original -> mutated".
-SURVIVORS = {}
+PRELUDE = r"""
+#pragma once
+namespace mutation {
+extern int active;
+extern unsigned char reached[];
+inline bool on(int n) noexcept { return reached[n] = 1, active == n; }
+}
+"""
+LISTENER = r"""
+#include <doctest/doctest.h>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+namespace mutation {
+int active = std::getenv("MUTANT") != nullptr ? std::atoi(std::getenv("MUTANT")) : -1;
+unsigned char reached[1 << 20];
+}
+struct tracer : doctest::IReporter {
+  std::FILE* out = std::getenv("MUTANT_TRACE") != nullptr ? std::fopen(std::getenv("MUTANT_TRACE"), "w") : nullptr;
+  const doctest::TestCaseData* now = nullptr;
+  std::chrono::steady_clock::time_point began;
+  explicit tracer(const doctest::ContextOptions&) {}
+  void test_case_start(const doctest::TestCaseData& t) override {
+    now = &t, began = std::chrono::steady_clock::now();
+    if (out != nullptr) std::memset(mutation::reached, 0, sizeof mutation::reached);
+  }
+  void test_case_end(const doctest::CurrentTestCaseStats&) override {
+    if (out == nullptr) return;
+    std::fprintf(out, "%f\t%s\t", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(), now->m_name);
+    for (int i = 0; i < 1 << 20; ++i) {
+      if (mutation::reached[i] != 0) std::fprintf(out, "%d ", i);
+    }
+    std::fputc('\n', out);
+    std::fflush(out);
+  }
+  void report_query(const doctest::QueryData&) override {}
+  void test_run_start() override {}
+  void test_run_end(const doctest::TestRunStats&) override {}
+  void test_case_reenter(const doctest::TestCaseData&) override {}
+  void test_case_exception(const doctest::TestCaseException&) override {}
+  void subcase_start(const doctest::SubcaseSignature&) override {}
+  void subcase_end() override {}
+  void log_assert(const doctest::AssertData&) override {}
+  void log_message(const doctest::MessageData&) override {}
+  void test_case_skipped(const doctest::TestCaseData&) override {}
+};
+DOCTEST_REGISTER_LISTENER("tracer", 1, tracer);
+"""
+
+COMPARISON = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"]}
+LOGICAL = {"&&": ["||"], "||": ["&&"]}
+ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["*"], "<<": [">>"], ">>": ["<<"], "&": ["|"], "|": ["&"], "^": ["&"]}
+COMPOUND = {"+=": "-=", "-=": "+=", "*=": "+=", "|=": "&=", "&=": "|=", "^=": "&=", "<<=": ">>=", ">>=": "<<="}
+HINTS = re.compile(r"^(\w+(\.|->|::))*(reserve|shrink_to_fit|start_writeback|sleep_for)\(|^static_cast<void>|^DOCTEST_|^::close\(")
 
 
-def definitions(lines, part):
-    """Line numbers of the part's definitions block."""
-    inside = False
-    for number, line in enumerate(lines):
-        if line.startswith("// ---- "):
-            opens = f"[{part}] definitions" in line or (part == "os" and line.startswith("// ---- detail::os"))
-            if opens or re.match(r"// ---- (\[|Tests|detail::)", line):
-                inside = opens
-        if inside:
-            yield number
+class Mutator:
+    """Finds the mutants of one header and writes it with all of them in it."""
+
+    def __init__(self, header, parts):
+        from clang import cindex
+        self.kinds = cindex.CursorKind
+        self.types = cindex.TypeKind
+        self.header = header
+        with open(header, "rb") as source:
+            self.source = bytearray(source.read())
+        arguments = ["-std=c++17", "-DMEMORIA_FS_TESTS", "-include", "doctest/doctest.h", "-x", "c++"]
+        unit = cindex.Index.create().parse(header, args=arguments + ["-I" + resource_directory()])
+        errors = [d for d in unit.diagnostics if d.severity >= 3]
+        if errors:
+            raise SystemExit(f"libclang cannot parse the header: {errors[0]}")
+        self.source = strip_comments(bytes(self.source))
+        self.sections = self.find_sections(header, parts)
+        self.mutants = []  # {"id", "part", "function", "line", "from", "to"}
+        self.edits = []    # (begin, end, kind, [(id, text)]), outer before inner
+        self.seen = set()
+        for cursor in unit.cursor.get_children():
+            if cursor.location.file and cursor.location.file.name == header:
+                self.visit(cursor, [], None)
+
+    def find_sections(self, header, parts):
+        """Line -> part, for the lines whose code is to be mutated."""
+        inside, where = None, {}
+        with open(header, encoding="utf-8") as source:
+            for number, line in enumerate(source, 1):
+                if re.match(r"// ---- (\[\w+\]|Tests|detail::|bytes|Configuration|Licence|what a port provides)", line):
+                    found = re.match(r"// ---- (?:\[(\w+)\] definitions|what a port provides)", line)
+                    inside = (found.group(1) or "os") if found else None
+                where[number] = inside if inside in parts else None
+        return where
+
+    def text(self, begin, end):
+        return self.source[begin:end].decode("utf-8")
+
+    def flat(self, begin, end):
+        return re.sub(r"\s+", " ", self.text(begin, end)).strip()
+
+    def range(self, cursor):
+        return cursor.extent.start.offset, cursor.extent.end.offset
+
+    def add(self, cursor, kind, function, alternatives, original=None):
+        begin, end = self.range(cursor)
+        part = self.sections.get(cursor.extent.start.line)
+        if part is None or end <= begin or (begin, end, kind, tuple(alternatives)) in self.seen:
+            return
+        self.seen.add((begin, end, kind, tuple(alternatives)))
+        chosen = []
+        for alternative in alternatives:
+            number = len(self.mutants)
+            self.mutants.append({"id": number, "part": part, "function": function, "line": cursor.extent.start.line,
+                                 "from": original or self.flat(begin, end), "to": alternative or "nothing"})
+            chosen.append((number, alternative))
+        self.edits.append((begin, end, kind, chosen))
+
+    def visit(self, cursor, parents, function):
+        k = self.kinds
+        kind = cursor.kind
+        if kind in (k.FUNCTION_DECL, k.CXX_METHOD, k.CONSTRUCTOR, k.DESTRUCTOR, k.CONVERSION_FUNCTION, k.FUNCTION_TEMPLATE):
+            body = next((c for c in cursor.get_children() if c.kind == k.COMPOUND_STMT), None)
+            begin = cursor.extent.start.offset
+            if body is None or self.source[body.extent.start.offset:][:1] != b"{" or re.search(r"\bconstexpr\b", self.text(begin, body.extent.start.offset)):
+                return
+            function = cursor.spelling
+        elif kind in (k.STATIC_ASSERT, k.CASE_STMT, k.ENUM_DECL) or kind.is_attribute():
+            if kind == k.CASE_STMT:  # not the label, but what follows it
+                for child in list(cursor.get_children())[1:]:
+                    self.visit(child, parents + [cursor], function)
+            return
+        elif kind == k.DECL_STMT and re.match(r"(static )?constexpr\b", self.text(*self.range(cursor))):
+            return
+        if function is not None and self.sections.get(cursor.extent.start.line):
+            self.mutate(cursor, parents, function)
+        children = list(cursor.get_children())
+        if kind == k.IF_STMT and self.text(*self.range(cursor)).startswith("if constexpr"):
+            children = children[1:]
+        for child in children:
+            if child.extent.start.file and child.extent.start.file.name == self.header:
+                self.visit(child, parents + [cursor], function)
+
+    def mutate(self, cursor, parents, function):
+        k = self.kinds
+        kind = cursor.kind
+        begin, end = self.range(cursor)
+        text = self.text(begin, end)
+        parent = parents[-1] if parents else None
+        children = [c for c in cursor.get_children()]
+
+        # a whole statement
+        if parent is not None and self.is_statement(cursor, parent) and not HINTS.match(text):
+            self.add(cursor, "statement", function, [""])
+            if kind == k.COMPOUND_ASSIGNMENT_OPERATOR and len(children) == 2:
+                left, right = self.range(children[0]), self.range(children[1])
+                op = self.flat(left[1], right[0])
+                if op in COMPOUND:
+                    self.add(cursor, "statement", function, [f"{self.flat(*left)} {COMPOUND[op]} {self.flat(*right)};"])
+
+        if kind == k.BINARY_OPERATOR and len(children) == 2:
+            self.binary(cursor, function, children[0], children[1], {**COMPARISON, **LOGICAL, **ARITHMETIC})
+        elif kind == k.CALL_EXPR and len(children) == 3 and cursor.spelling in ("operator==", "operator!=", "operator<"):
+            self.binary(cursor, function, children[0], children[2], COMPARISON)
+        elif kind == k.UNARY_OPERATOR:
+            if text.startswith("!"):
+                self.add(cursor, "value", function, [f"static_cast<bool>({self.flat(begin + 1, end)})"])
+            elif text.startswith(("++", "--")) and not self.is_statement(cursor, parent):
+                self.add(cursor, "value", function, [("--" if text[0] == "+" else "++") + self.flat(begin + 2, end)])
+        elif kind == k.INTEGER_LITERAL and self.source[begin - 1:begin] not in (b"[", b"<"):
+            match = re.fullmatch(r"(0[xX][0-9a-fA-F']+|[0-9']+)([uUlL]*)", text)
+            if match:
+                value = int(match.group(1).replace("'", ""), 16 if "x" in text.lower() else 8 if re.match(r"0\d", text) else 10)
+                self.add(cursor, "value", function,
+                         [f"{v}{match.group(2)}" for v in ([1] if value == 0 else [value - 1, value + 1])])
+        elif kind == k.CHARACTER_LITERAL and re.fullmatch(r"'[ -&(-\[\]-~]'", text):
+            self.add(cursor, "value", function, [f"'{chr(ord(text[1]) + 1)}'" if text[1] not in "&[~" else "'z'"])
+        elif kind == k.CXX_BOOL_LITERAL_EXPR and not self.after_failure(cursor, parents):
+            self.add(cursor, "value", function, ["false" if text == "true" else "true"])
+        elif kind == k.RETURN_STMT and len(children) == 1 and children[0].type.kind == self.types.BOOL:
+            if children[0].kind != k.CXX_BOOL_LITERAL_EXPR and ".fail(" not in text:
+                self.add(children[0], "value", function, [f"!({self.flat(*self.range(children[0]))})"])
+        if kind in (k.IF_STMT, k.WHILE_STMT, k.CONDITIONAL_OPERATOR) and len(children) >= 2:
+            condition = children[0]
+            if condition.kind.is_expression() and not text.startswith("if constexpr") and not \
+                    (kind == k.IF_STMT and self.source[begin:condition.extent.start.offset].strip() not in (b"if (",)):
+                self.add(condition, "condition", function, [f"!({self.flat(*self.range(condition))})"])
+
+    def is_statement(self, cursor, parent):
+        k = self.kinds
+        if parent.kind == k.COMPOUND_STMT:
+            inside = True
+        elif parent.kind == k.IF_STMT:
+            inside = self.range(cursor) != self.range(next(parent.get_children()))
+        elif parent.kind in (k.FOR_STMT, k.WHILE_STMT, k.DO_STMT, k.CXX_FOR_RANGE_STMT):
+            inside = self.range(cursor)[1] == self.range(parent)[1] and not parent.kind == k.DO_STMT
+        else:
+            inside = False
+        if not inside:
+            return False
+        if cursor.kind in (k.BREAK_STMT, k.CONTINUE_STMT):
+            return True
+        if cursor.kind == k.RETURN_STMT:
+            return not list(cursor.get_children())
+        return cursor.kind.is_expression()
+
+    def binary(self, cursor, function, left, right, table):
+        begin, end = self.range(left), self.range(right)
+        op = self.flat(begin[1], end[0])
+        if op not in table or begin[0] != self.range(cursor)[0]:
+            return
+        t = self.types
+        if op in ARITHMETIC and op not in COMPARISON and op not in LOGICAL:
+            numbers = {t.INT, t.UINT, t.LONG, t.ULONG, t.LONGLONG, t.ULONGLONG, t.SHORT, t.USHORT, t.UCHAR, t.CHAR_S, t.SCHAR,
+                       t.DOUBLE, t.FLOAT, t.CHAR32, t.CHAR16, t.BOOL}
+            kinds = [c.type.get_canonical().kind for c in (left, right)]
+            if kinds[1] not in numbers or not (kinds[0] in numbers or (kinds[0] == t.POINTER and op in "+-")):
+                return
+        self.add(cursor, "value", function, [f"{self.flat(*begin)} {o} {self.flat(*end)}" for o in table[op]], )
+
+    def after_failure(self, cursor, parents):
+        """A truth value that nobody needs any more: the failure is in the status already."""
+        for at in range(len(parents) - 1, 0, -1):
+            if parents[at].kind != self.kinds.RETURN_STMT:
+                continue
+            if ".fail(" in self.text(*self.range(parents[at])):
+                return True
+            outer = parents[at - 1]
+            siblings = list(outer.get_children())
+            if outer.kind == self.kinds.IF_STMT:
+                return re.search(r"\bs\)|s\.failed\(\)|failure\)", self.text(*self.range(siblings[0]))) is not None
+            if outer.kind == self.kinds.COMPOUND_STMT:
+                before = [c for c in siblings if c.extent.end.offset <= parents[at].extent.start.offset]
+                return bool(before) and ".fail(" in self.text(*self.range(before[-1]))
+            return False
+        return False
+
+    def written(self, dropped):
+        """The header with every mutant but the dropped ones behind its switch; lines stay where they are."""
+        edits = sorted(self.edits, key=lambda e: (e[0], -e[1]))
+        position = 0
+
+        def emit(begin, end):
+            nonlocal position
+            out, at = [], begin
+            while position < len(edits) and edits[position][0] < end:
+                first, last, kind, chosen = edits[position]
+                if last > end:  # crosses a range it should be inside of: a macro
+                    position += 1
+                    continue
+                position += 1
+                out.append(self.text(at, first))
+                inner = emit(first, last)
+                chosen = [c for c in chosen if c[0] not in dropped]
+                for number, alternative in reversed(chosen):
+                    if kind == "statement":
+                        inner = f"if (::mutation::on({number})) {{{alternative}}} else {inner}"
+                    elif kind == "condition":
+                        inner = f"(::mutation::on({number}) ? {alternative} : !!({inner}))"
+                    else:
+                        inner = f"(::mutation::on({number}) ? ({alternative}) : ({inner}))"
+                out.append(inner)
+                at = last
+            out.append(self.text(at, end))
+            return "".join(out)
+
+        return emit(0, len(self.source))
 
 
-def mutants(lines, part):
-    for number in definitions(lines, part):
-        line = lines[number]
-        code = line.split("//")[0].rstrip("\n")
-        if not code.strip() or code.lstrip().startswith(("#", "template", "inline", "MEMORIA_FS_INLINE")):
-            continue
-        for pattern, replacement in SWAPS:
-            for match in re.finditer(pattern, code):
-                changed = code[:match.start()] + match.expand(replacement) + code[match.end():]
-                yield part, number, changed + "\n"
-        if STATEMENT.match(line):
-            yield part, number, re.sub(r"\S.*", ";", code, count=1) + "\n"
+def strip_comments(source):
+    """Comments become spaces, so that a statement can be written on one line."""
+    token = re.compile(rb'R"\((?:.|\n)*?\)"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'|//[^\n]*|/\*(?:.|\n)*?\*/')
+    return token.sub(lambda m: re.sub(rb"[^\n]", b" ", m.group()) if m.group()[:1] == b"/" else m.group(), source)
 
 
-def run(lines, mutant, main, work):
-    part, number, changed = mutant
-    directory = tempfile.mkdtemp(dir=work)
+def resource_directory():
+    out = subprocess.run([CXX, "-print-resource-dir"], stdout=subprocess.PIPE, check=True).stdout.decode().strip()
+    return os.path.join(out, "include")
+
+
+def compile_all(mutator, work):
+    """Writes and compiles the program; gives its path and the mutants that had to be dropped."""
+    with open(os.path.join(work, "mutation.hpp"), "w") as out:
+        out.write(PRELUDE)
+    with open(os.path.join(work, "listener.cpp"), "w") as out:
+        out.write(LISTENER)
+    header = os.path.join(work, "memoria_fs.hpp")
+    flags = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-include",
+             os.path.join(work, "mutation.hpp"), "-I", work, os.path.join(TOP, "tests", "failures.cpp")]
+    dropped = set()
+    for attempt in range(12):
+        with open(header, "w", encoding="utf-8") as out:
+            out.write(mutator.written(dropped))
+        check = subprocess.run(flags + ["-fsyntax-only"], stderr=subprocess.PIPE)
+        if check.returncode == 0:
+            break
+        with open(header, encoding="utf-8") as source:
+            lines = source.read().split("\n")
+        wrong = set()
+        for line, column in re.findall(r"memoria_fs\.hpp:(\d+):(\d+): (?:fatal )?error", check.stderr.decode("utf-8", "replace")):
+            text = lines[int(line) - 1]
+            numbers = re.findall(r"::on\((\d+)\)", text if attempt > 5 else text[:int(column) + 20])
+            wrong.update(map(int, numbers if attempt > 2 else numbers[-1:]))
+        if not wrong - dropped:
+            sys.stderr.write(check.stderr.decode("utf-8", "replace")[:3000])
+            raise SystemExit("what was mutated does not compile, and no mutant is to blame")
+        dropped |= wrong
+    program = os.path.join(work, "mutants")
+    subprocess.run(flags + [os.path.join(work, "listener.cpp"), "-pthread", "-o", program], check=True)
+    return program, dropped
+
+
+def isolate():
+    """Starts this script again where the root is read-only and /dev/shm is its own."""
+    if os.environ.get("MEMORIA_FS_ISOLATED") == "yes":
+        for command in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "tmpfs", "/dev/shm"]):
+            subprocess.run(command, check=True)
+        with open("/proc/self/mountinfo") as mounts:
+            points = [line.split()[4] for line in mounts]
+        for point in points:
+            if not point.startswith(("/dev", "/proc", "/sys")):
+                subprocess.run(["mount", "-o", "remount,bind,ro", point], check=point == "/", stderr=subprocess.DEVNULL)
+        return
+    os.environ["MEMORIA_FS_ISOLATED"] = "yes"
+    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = ["unshare", *user, "--mount", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode != 0:
+        print("skipped: no mount namespaces here")
+        sys.exit(77)
+    os.execvp("unshare", [*command, sys.executable, *sys.argv])
+
+
+def run_tests(program, mutant, names, seconds, directory):
+    """Whether these test cases notice the mutant: "fails", "hangs" or None."""
+    pattern = ",".join(re.sub(r'[,\\"\[\]*;$]', "?", name) for name in names)
+    environment = dict(os.environ, TMPDIR=directory, MUTANT=str(mutant))
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
     try:
-        header = os.path.join(directory, "memoria_fs.hpp")
-        with open(header, "w") as out:
-            out.writelines(lines[:number] + [changed] + lines[number + 1:])
-        program = os.path.join(directory, "selftest")
-        build = subprocess.run([CXX, "-std=c++17", "-O0", "-w", "-DMEMORIA_FS_TESTS", "-include", "doctest/doctest.h", "-x", "c++",
-                                header, "-x", "none", main, "-o", program, "-pthread"], capture_output=True)
-        if build.returncode != 0:
-            return mutant, "does not compile"
-        suites = "*"
-        environment = dict(os.environ, TMPDIR=directory)
-        try:
-            tests = subprocess.run([program, "-ts=" + suites, "-m"], capture_output=True, timeout=90, env=environment)
-        except subprocess.TimeoutExpired:
-            return mutant, "hangs"
-        return mutant, "fails" if tests.returncode != 0 else "survives"
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        done = subprocess.run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              stdin=subprocess.DEVNULL, timeout=seconds, env=environment, cwd=directory)
+    except subprocess.TimeoutExpired:
+        return "hangs"
+    return "fails" if done.returncode != 0 else None
+
+
+def explanations():
+    listed, reason, fresh = {}, [], False
+    with open(os.path.join(TOP, "tests", "mutants.txt"), encoding="utf-8") as source:
+        for line in source:
+            if line.startswith("#"):
+                reason = reason + [line[1:].strip()] if fresh else [line[1:].strip()]
+                fresh = True
+            elif line.strip():
+                listed[line.strip()] = " ".join(reason)
+                fresh = False
+    return listed
+
+
+def key_of(mutant):
+    return f"{mutant['part']} {mutant['function']}: {mutant['from']} -> {mutant['to']}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="replace,lock,append,state,confine")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--parts", default=PARTS)
+    parser.add_argument("--count", type=int, default=200, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--header", default=os.path.join(ROOT, "memoria_fs.hpp"))
-    parser.add_argument("--list", action="store_true", help="only count the mutants there are")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: no limit")
+    parser.add_argument("--only", default="", help="only mutants whose text holds this")
+    parser.add_argument("--header", default=os.path.join(TOP, "memoria_fs.hpp"))
+    parser.add_argument("--list", action="store_true", help="only say how many mutants there are")
     options = parser.parse_args()
-    with open(options.header) as source:
-        lines = source.readlines()
-    everything = [m for part in options.parts.split(",") for m in mutants(lines, part)]
-    if options.list:
-        print(len(everything), "mutants")
-        return 0
-    if not shutil.which(CXX):
-        print(f"skipped: no {CXX}")
-        return 77
-    chosen = random.Random(options.seed).sample(everything, min(options.count, len(everything)))
-    work = tempfile.mkdtemp(prefix="memoria-mutate-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    counts, survivors = {}, []
     try:
-        doctest_main = os.path.join(work, "main.o")
-        subprocess.run([CXX, "-std=c++17", "-O1", "-DDOCTEST_CONFIG_IMPLEMENT_WITH_MAIN", "-include", "doctest/doctest.h", "-x", "c++",
-                        "-c", "/dev/null", "-o", doctest_main], check=True)
-        baseline = run(lines, ("none", 0, lines[0]), doctest_main, work)[1]
-        if baseline != "survives":
-            print("the tests fail without a mutation:", baseline)
-            return 1
-        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-            for (part, number, changed), fate in pool.map(lambda m: run(lines, m, doctest_main, work), chosen):
-                counts[fate] = counts.get(fate, 0) + 1
-                if fate == "survives":
-                    text = f"{part}: {lines[number].strip()} -> {changed.strip()}"
-                    reason = next((why for key, why in SURVIVORS.items() if key in text), None)
-                    survivors.append(reason is None)
-                    print(f"line {number + 1}: {text}" + (f"   [{reason}]" if reason else ""), flush=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    compiled = sum(counts.values()) - counts.get("does not compile", 0)
-    killed = compiled - counts.get("survives", 0)
-    print(f"{compiled} mutants that compile, {killed} killed ({100 * killed / max(1, compiled):.1f} %), "
-          f"{sum(survivors)} survivors unexplained, of {len(everything)} possible")
-    return 0 if killed >= 0.9 * compiled else 1
+        from clang import cindex  # noqa: F401
+    except ImportError:
+        print("skipped: no python3-clang")
+        return 77
+    if not options.list:
+        isolate()
+    began = time.time()
+    mutator = Mutator(options.header, options.parts.split(","))
+    if options.list:
+        for part, count in sorted(collections.Counter(m["part"] for m in mutator.mutants).items()):
+            print(f"{part:10} {count}")
+        return 0
+    explained = explanations()
+    work = tempfile.mkdtemp(prefix="mutate-", dir="/dev/shm")
+    program, dropped = compile_all(mutator, work)
+    print(f"{len(mutator.mutants) - len(dropped)} mutants in one program, {len(dropped)} do not compile, "
+          f"{time.time() - began:.0f} s", file=sys.stderr, flush=True)
+
+    # Which test reaches which mutant, and how long it takes.
+    place = os.path.join(work, "place")
+    os.makedirs(place)
+    trace = os.path.join(work, "trace")
+    done = subprocess.run([program, "-ts=*", "-m"], env=dict(os.environ, TMPDIR=place, MUTANT_TRACE=trace), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, cwd=place)
+    if done.returncode != 0:
+        sys.stderr.write(done.stdout.decode("utf-8", "replace")[-3000:])
+        print("the tests fail without a mutation", file=sys.stderr)
+        return 1
+    tests, seconds_of = collections.defaultdict(list), {}
+    with open(trace, encoding="utf-8") as lines:
+        for line in lines:
+            seconds, name, numbers = line.rstrip("\n").split("\t")
+            seconds_of[name] = float(seconds)
+            for number in numbers.split():
+                tests[int(number)].append(name)
+
+    candidates = [m for m in mutator.mutants if m["id"] not in dropped and options.only in key_of(m)]
+    random.Random(options.seed).shuffle(candidates)
+    if options.count:
+        candidates = candidates[:options.count]
+    totals, killed, survivors = collections.Counter(), collections.Counter(), []
+    for mutant in candidates:
+        if options.seconds and time.time() - began > options.seconds:
+            break
+        names = sorted(tests[mutant["id"]], key=lambda n: seconds_of[n])
+        fate = None if names else "not reached"
+        for group in ([n for n in names if seconds_of[n] < 0.5], [n for n in names if seconds_of[n] >= 0.5]):
+            if group and fate is None:
+                fate = run_tests(program, mutant["id"], group, 10 + 10 * sum(seconds_of[n] for n in group), place)
+        why = explained.get(key_of(mutant))
+        totals[mutant["part"]] += 1
+        if fate in ("fails", "hangs"):
+            killed[mutant["part"]] += 1
+        elif why is None:
+            survivors.append(mutant)
+        print(json.dumps({**mutant, "fate": fate or "survives", "tests": len(names), "why": why}), flush=True)
+    shutil.rmtree(work, ignore_errors=True)
+
+    for part in sorted(totals):
+        print(f"{part:10} {killed[part]:5} of {totals[part]:5} killed ({100 * killed[part] / totals[part]:.1f} %)", file=sys.stderr)
+    total, dead = sum(totals.values()), sum(killed.values())
+    print(f"{'all':10} {dead:5} of {total:5} killed ({100 * dead / max(1, total):.1f} %), {len(survivors)} survivors unexplained, "
+          f"seed {options.seed}, {time.time() - began:.0f} s", file=sys.stderr)
+    gone = set(explained) - {key_of(m) for m in mutator.mutants} if options.parts == PARTS else set()
+    for text in sorted(gone):
+        print(f"mutants.txt explains what is not there any more: {text}", file=sys.stderr)
+    return 0 if total and dead >= 0.9 * total and not survivors and not gone else 1
 
 
 if __name__ == "__main__":
