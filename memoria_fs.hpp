@@ -8115,13 +8115,12 @@ inline std::size_t count_inbound(std::string_view target, const path& directory,
   read_notes(walk, {}, [&](std::uint32_t i, std::string_view text, bool) {
     if (!links_to(text, target)) return;
     os::info found;
-    status gone;
     const bool excluded = left_out.type != os::kind::none &&
-                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, gone) &&
+                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, s) &&
                           found.same_file(left_out);
     if (!excluded) ++count;
   });
-  if (walk.failures.empty()) return count;
+  if (walk.failures.empty()) return s.failed() ? 0 : count;
   s.fail("read", walk.failures[0].code, walk.failures[0].name);
   return 0;
 }
