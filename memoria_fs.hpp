@@ -4284,13 +4284,14 @@ inline std::size_t count_byte(std::string_view text, char c) noexcept {
   while (text.size() - at >= lanes::width) {
     const char zeros[lanes::width] = {};
     lanes sums = lanes::load(zeros);
-    for (int n = 0; n < 255 && text.size() - at >= lanes::width; ++n, at += lanes::width) {
-      sums = sums.add_verdict(lanes::load(text.data() + at).is(c));
-    }
+    const std::size_t left = (text.size() - at) / lanes::width, end = at + (left < 255 ? left : 255) * lanes::width;
+    for (; at < end; at += lanes::width) sums = sums.add_verdict(lanes::load(text.data() + at).is(c));
+    std::uint64_t words[lanes::width / 8];
     char bytes[lanes::width];
     sums.store(bytes);
-    for (std::size_t i = 0; i < lanes::width; i += 8) {  // pairs of bytes, then all pairs into the highest
-      const std::uint64_t eight = load_first_lowest(bytes + i), pair = 0x00FF00FF00FF00FF;
+    std::memcpy(words, bytes, sizeof words);
+    for (const std::uint64_t eight : words) {  // pairs of bytes, then all pairs into the highest
+      constexpr std::uint64_t pair = 0x00FF00FF00FF00FF;
       count += static_cast<std::size_t>((((eight & pair) + (eight >> 8 & pair)) * 0x0001000100010001) >> 48);
     }
   }
@@ -4346,29 +4347,23 @@ inline bool is_wide_space(std::string_view s) noexcept {
          code == 0xE280AF || code == 0xE2819F || code == 0xE38080;
 }
 
+// A lead byte is never a continuation byte, so what looks like a white space at either end is one.
 inline std::string_view strip(std::string_view s) noexcept {
-  for (;;) {
-    if (!s.empty() && is_python_space(static_cast<unsigned char>(s.front()))) {
-      s.remove_prefix(1);
-    } else if (s.size() >= 2 && is_wide_space(s.substr(0, 2))) {
-      s.remove_prefix(2);
-    } else if (s.size() >= 3 && is_wide_space(s.substr(0, 3))) {
-      s.remove_prefix(3);
-    } else {
-      break;
-    }
+  const auto plain = [](char c) { return c > ' ' && c < 0x7F; };
+  const auto space = [](std::string_view end) {
+    return end.size() == 1 ? is_python_space(static_cast<unsigned char>(end[0])) : is_wide_space(end);
+  };
+  for (std::size_t n = 1; n <= 3 && n <= s.size() && !plain(s.front());) {
+    const bool found = space(s.substr(0, n));
+    if (found) s.remove_prefix(n);
+    n = found ? 1 : n + 1;
   }
-  for (;;) {  // a lead byte is never a continuation byte, so what looks like a white space at the end is one
-    if (!s.empty() && is_python_space(static_cast<unsigned char>(s.back()))) {
-      s.remove_suffix(1);
-    } else if (s.size() >= 2 && is_wide_space(s.substr(s.size() - 2))) {
-      s.remove_suffix(2);
-    } else if (s.size() >= 3 && is_wide_space(s.substr(s.size() - 3))) {
-      s.remove_suffix(3);
-    } else {
-      return s;
-    }
+  for (std::size_t n = 1; n <= 3 && n <= s.size() && !plain(s.back());) {
+    const bool found = space(s.substr(s.size() - n));
+    if (found) s.remove_suffix(n);
+    n = found ? 1 : n + 1;
   }
+  return s;
 }
 
 // ---- the seed's reading
@@ -7226,13 +7221,18 @@ inline char fold_ascii(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_c
 
 inline void append_folded(std::string& out, std::string_view name) {
   for (std::size_t i = 0; i < name.size();) {
+    const std::size_t begin = i;
+    while (i < name.size() && static_cast<unsigned char>(name[i]) < 0x80) ++i;
+    out.append(name, begin, i - begin);
+    for (std::size_t at = out.size() - (i - begin); at < out.size(); ++at) out[at] = fold_ascii(out[at]);
+    if (i == name.size()) return;
     const decoded d = decode_utf8(name, i);
-    if (d.length <= 1) {  // ASCII, or not UTF-8 and compared as it is
-      out += fold_ascii(name[i++]);
-      continue;
+    if (d.length == 0) {  // not UTF-8: compared as it is
+      out += name[i++];
+    } else {
+      append_decomposed(out, fold_case(d.code));
+      i += d.length;
     }
-    append_decomposed(out, fold_case(d.code));
-    i += d.length;
   }
 }
 
