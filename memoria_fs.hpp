@@ -1368,9 +1368,12 @@ enum class link_resolution {
   // As Obsidian: the exact path from the root of the vault; else relative to the note, if it begins with ./ or ../;
   // else any note whose path ends so ("note" or "dir/note"); else a note whose frontmatter lists it under alias or
   // aliases. ".md" may be written or not; another extension names a file of any kind (an image); /x is x from the root.
-  // Letters match without regard to case (Latin, Greek, Cyrillic, Armenian) and to whether a Latin accent is composed
-  // (NFC) or not (NFD). If several fit equally, the link is ambiguous and leads to one of them: that in the folder of
-  // the note, else that with the shortest path, else the first in order.
+  // Letters match without regard to case and to how they are composed (NFC, NFD), in the scripts where that takes
+  // little: case by Unicode's simple lower case in U+0041-005A, 00C0-012F, 0132-017E (Latin), 0386-03AB and the final
+  // sigma (Greek), 0400-052F (Cyrillic), 0531-0556 (Armenian), 1E00-1E95 and 1EA0-1EFF (Latin, Vietnamese); composition
+  // by its canonical decompositions in U+00C0-017F, 0386-03CE, 0400-045F, 1EA0-1EF9 and AC00-D7A3 (Hangul). All else,
+  // and what is not UTF-8, is compared byte for byte. If several fit equally, the link is ambiguous and leads to one of
+  // them: that in the folder of the note, else that with the shortest path, else the first in order.
   name,
   // As the seed: exactly <root>/<target>.md, where target is parse_wikilink of the link and may hold a "#".
   exact,
@@ -7162,7 +7165,7 @@ constexpr struct {
 } case_ranges[] = {
     {'A', 'Z', 32},      {0xC0, 0xD6, 32},    {0xD8, 0xDE, 32},    {0x100, 0x12F, 1},   {0x132, 0x137, 1},
     {0x139, 0x148, -1},  {0x14A, 0x177, 1},   {0x178, 0x178, -121}, {0x179, 0x17E, -1}, {0x386, 0x386, 38},
-    {0x388, 0x38A, 37},  {0x38C, 0x38C, 64},  {0x38E, 0x38F, 63},  {0x391, 0x3AB, 32},  {0x3C2, 0x3C2, 1},
+    {0x388, 0x38A, 37},  {0x38C, 0x38C, 64},  {0x38E, 0x38F, 63},  {0x391, 0x3A1, 32},  {0x3A3, 0x3AB, 32},  {0x3C2, 0x3C2, 1},
     {0x400, 0x40F, 80},  {0x410, 0x42F, 32},  {0x460, 0x481, 1},   {0x48A, 0x4BF, 1},   {0x4C0, 0x4C0, 15},
     {0x4C1, 0x4CE, -1},  {0x4D0, 0x52F, 1},   {0x531, 0x556, 48},  {0x1E00, 0x1E95, 1}, {0x1EA0, 0x1EFF, 1},
 };
@@ -11848,9 +11851,13 @@ DOCTEST_TEST_CASE("names match without regard to case and to how accents are com
   const vault v{{"\xC3\x84pfel.md", ""},               // U+00C4
                 {"caf\x65\xCC\x81.md", ""},             // e and U+0301
                 {"\xCE\x91\xCE\xB8\xCE\xAE\xCE\xBD\xCE\xB1.md", ""},
-                {"q.md", "[[a\xCC\x88pfel]] [[CAF\xC3\x89]] [[\xCE\xB1\xCE\xB8\xCE\xAE\xCE\xBD\xCE\xB1]] [[apfel]]"}};
+                {"\xD0\xB9.md", ""},                  // U+0439
+                {"\xE1\xBB\x86.md", ""},              // U+1EC6
+                {"\xED\x95\x9C.md", ""},              // U+D55C
+                {"q.md", "[[a\xCC\x88pfel]] [[CAF\xC3\x89]] [[\xCE\xB1\xCE\xB8\xCE\xAE\xCE\xBD\xCE\xB1]] [[apfel]] "
+                         "[[\xD0\x98\xCC\x86]] [[e\xCC\xA3\xCC\x82]] [[\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB]]"}};
   const link_graph g = v.graph();
-  DOCTEST_CHECK(g.count(link_status::ok) == 3);
+  DOCTEST_CHECK(g.count(link_status::ok) == 6);
   DOCTEST_CHECK(g.count(link_status::broken) == 1);
 }
 

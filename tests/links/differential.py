@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""extract_wikilinks, wikilinks(include_code) and parse_wikilink against the seed's Python, on generated inputs.
+"""extract_wikilinks, wikilinks(include_code) and parse_wikilink against the seed's Python, on generated inputs; and how
+names are folded against unicodedata, on every code point.
 
 usage: differential.py DUMP_LINKS [inputs per kind, default 100000] [directory of vaults]
 """
@@ -10,6 +11,7 @@ import re
 import struct
 import subprocess
 import sys
+import unicodedata
 
 LINK = re.compile(r"\[\[([^\]|]+)(?:\|[^\]]*)?\]\]")  # the seed's
 
@@ -73,6 +75,20 @@ def padded(rng, count):
         yield s
 
 
+# What the doc comment of link_resolution says is folded.
+CASE = [(0x41, 0x5A), (0xC0, 0x12F), (0x132, 0x17E), (0x386, 0x3AB), (0x3C2, 0x3C2), (0x400, 0x52F), (0x531, 0x556),
+        (0x1E00, 0x1E95), (0x1EA0, 0x1EFF)]
+COMPOSED = [(0xC0, 0x17F), (0x386, 0x386), (0x388, 0x3CE), (0x400, 0x45F), (0x1EA0, 0x1EF9), (0xAC00, 0xD7A3)]
+
+
+def folded(c):
+    def within(ranges):
+        return any(first <= ord(c) <= last for first, last in ranges)
+    lower = {"\u03c2": "\u03c3"}.get(c, c.lower()) if within(CASE) else c
+    c = lower if len(lower) == 1 else c
+    return unicodedata.normalize("NFD", c) if within(COMPOSED) else c
+
+
 def compare(tool, mode, inputs, expected):
     inputs = list(inputs)
     bad = 0
@@ -94,6 +110,8 @@ def main():
     every = ["".join(t).encode() for n in range(9) for t in itertools.product("[]|a", repeat=n)]
     bad += compare(tool, "extract", every, LINK.findall)
     bad += compare(tool, "range", every, LINK.findall)
+    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    bad += compare(tool, "fold", map(data, characters), lambda c: [folded(c)])
     for begin in range(0, count, 100000):
         inputs = list(generated(rng, min(100000, count - begin)))
         bad += compare(tool, "extract", inputs, LINK.findall)

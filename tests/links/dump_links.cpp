@@ -1,7 +1,8 @@
 // Answers for the differential tests: records in, records out, so that one process serves a million inputs.
 //   dump_links MODE < records > records      a record is a 32-bit little-endian length and that many bytes
 // Modes: extract (targets of extract_wikilinks), range (of wikilinks with include_code), reader (of wikilinks as
-// OFFSET:LENGTH:NOTE, shared with hand-checked lists), parse (parse_wikilink). Each answer is a count, then the strings.
+// OFFSET:LENGTH:NOTE, shared with hand-checked lists), parse (parse_wikilink), fold (a name as names are compared). Each
+// answer is a count, then the strings.
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -25,6 +26,11 @@ void write_number(std::size_t n) {
 std::vector<std::string> answer(const std::string& mode, const std::string& text) {
   if (mode == "extract") return memoria::extract_wikilinks(text);
   if (mode == "parse") return {std::string(memoria::parse_wikilink(text))};
+  if (mode == "fold") {
+    std::string folded;
+    memoria::detail::append_folded(folded, text);
+    return {folded};
+  }
   std::vector<std::string> out;
   memoria::wikilink_options options;
   options.include_code = mode == "range";
