@@ -427,6 +427,9 @@ struct append_options {
   std::chrono::milliseconds timeout = forever;  // for the lock
 };
 
+// Reading a log of lines: a last line without its newline is one that nobody acknowledged, or one that is being written;
+// a line that ends and is not what it should be is damage.
+//
 // Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
 // writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is
 // synced. Returns when this entry is durable. The sync happens after the lock is released, so that waiting writers'
@@ -4047,7 +4050,8 @@ MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
   return *this;
 }
 
-// Unlocking first matters where a forked child still holds the descriptor: closing ours would not free the lock.
+// Unlocking first matters where a forked child still holds the descriptor: closing ours would not free the lock. If the
+// system should refuse to unlock, closing does it.
 MEMORIA_FS_INLINE void file_lock::unlock() noexcept {
   if (handle_ == -1) return;
   const detail::os::handle h(std::exchange(handle_, -1));
@@ -9115,6 +9119,62 @@ DOCTEST_TEST_CASE("a staged file that cannot be synced when descriptors run out 
   DOCTEST_CHECK(contents(here / "f0") == "old");
 }
 
+DOCTEST_TEST_CASE("a file that lost bytes the system had accepted is not published") {
+  const scratch here;
+  put(here / "f", "old");
+  detail::os::seam() = [](const detail::os::event& e) {
+    struct ::stat st = {};
+    const bool full = std::string_view(e.call) == "fstat" && ::fstat(static_cast<int>(e.handle), &st) == 0 && st.st_size == 11;
+    if (full) DOCTEST_CHECK(::ftruncate(static_cast<int>(e.handle), 7) == 0);
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  atomic_write_text(here / "f", "new content", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::size_mismatch);
+  DOCTEST_CHECK(contents(here / "f") == "old");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("a writer whose temporary file is swept before it is locked takes another") {
+  const scratch here;
+  static path dir;
+  static int swept;
+  dir = here.dir, swept = 0;
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) == "flock" && swept < 2) {
+      for (const auto& entry : std::filesystem::directory_iterator(dir)) swept += std::filesystem::remove(entry.path());
+    }
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  atomic_write_text(here / "f", "new", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(swept == 2);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "f") == "new");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+
+DOCTEST_TEST_CASE("a file that takes the name of a dead temporary while it is looked at is not swept") {
+  const scratch here;
+  static path name;
+  name = here / ".memoria-0123456789abcdef.tmp";
+  put(name, "dead");
+  put(here / "new", "living");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    std::error_code gone;
+    if (call == "stat") std::filesystem::rename(name.parent_path() / "new", name, gone);
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  DOCTEST_CHECK(remove_stale_temporaries(here.dir, ec) == 0);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(name) == "living");
+}
+
 DOCTEST_TEST_CASE("renaming one name of a file to another of its names leaves no litter") {
   const scratch here;
   static path file, newest;
@@ -9539,6 +9599,29 @@ DOCTEST_TEST_CASE("a waiter gets the lock when the holder lets go, and moving mo
   const file_lock again(file, patient, ec);
   DOCTEST_CHECK(!ec);
 }
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("unlocking frees the lock also where a forked child still has the descriptor") {
+  const scratch here;
+  std::error_code ec;
+  file_lock held(here / "lock", ec);
+  DOCTEST_REQUIRE(!ec);
+  int child_has = -1;
+  for (int fd = 3; fd < 64; ++fd) {  // what a child that was forked now would have
+    struct ::stat a = {}, b = {};
+    const bool same = ::fstat(fd, &a) == 0 && ::stat((here / "lock").c_str(), &b) == 0 && a.st_ino == b.st_ino;
+    if (same) child_has = ::dup(fd);
+    if (same) break;
+  }
+  DOCTEST_REQUIRE(child_has != -1);
+  lock_options now;
+  now.timeout = std::chrono::milliseconds{0};
+  DOCTEST_CHECK(!file_lock(here / "lock", now, ec));
+  held.unlock();
+  DOCTEST_CHECK(file_lock(here / "lock", now, ec).owns_lock());
+  ::close(child_has);
+}
+#endif
 
 DOCTEST_TEST_CASE("a deadline passes while somebody else holds the lock") {
   const scratch here;
