@@ -3303,7 +3303,9 @@ inline bool split_name(const path& file, path& parent, path::string_type& name, 
 // With `durable` the entry of the new directory is synced in its parent.
 inline bool make_one_directory(const path& p, bool durable, made_directories& made, status& s) {
   if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
-  made.paths.push_back(p);
+  std::error_code nowhere;
+  const path full = std::filesystem::absolute(p, nowhere);  // the program may change its directory before we are done
+  made.paths.push_back(nowhere ? p : full);
   if (!durable) return true;
   const os::directory above = os::open_directory(p.parent_path(), s);
   return above.h && os::sync_directory(above, s);
@@ -8875,6 +8877,33 @@ DOCTEST_TEST_CASE("generations are copied where there are no hard links") {
   DOCTEST_CHECK(here.names() == list({"f", "f.gen-1"}));
 }
 
+#ifdef _WIN32
+DOCTEST_TEST_CASE("while others hold the target it is tried again, and the first reason is the one reported") {
+  const scratch here;
+  put(here / "f", "old");
+  static int refusals, left;
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call) != "rename" || left == 0) return detail::os::verdict{};
+    --left;
+    return detail::os::verdict{++refusals == 1 ? 32 : 5, SIZE_MAX};  // sharing violation, then access denied
+  };
+  write_options options;
+  options.retry_for = std::chrono::milliseconds{100};
+  std::error_code ec;
+  refusals = 0, left = 3;
+  atomic_write_text(here / "f", "new", options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(contents(here / "f") == "new");
+  refusals = 0, left = 1000000;
+  atomic_write_text(here / "f", "newer", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(refusals > 2);
+  DOCTEST_CHECK(ec == std::errc::device_or_resource_busy);
+  DOCTEST_CHECK(contents(here / "f") == "new");
+  DOCTEST_CHECK(here.names() == list({"f"}));
+}
+#endif
+
 #ifndef _WIN32
 DOCTEST_TEST_CASE("an existing file keeps its mode, a new one obeys the umask, permissions are set before the rename") {
   const scratch here;
@@ -9117,6 +9146,24 @@ DOCTEST_TEST_CASE("a staged file that cannot be synced when descriptors run out 
   DOCTEST_CHECK(batch.committed() == 0);
   DOCTEST_CHECK(here.names() == list({"f0"}));
   DOCTEST_CHECK(contents(here / "f0") == "old");
+}
+
+DOCTEST_TEST_CASE("a change of the working directory while a stream is open changes nothing") {
+  const scratch here;
+  const path before = std::filesystem::current_path();
+  std::filesystem::create_directories(here / "other" / "a" / "b");
+  std::filesystem::current_path(here.dir);
+  std::error_code ec;
+  atomic_file dropped(path("a") / "b" / "f", ec), kept(path("c") / "f", ec);
+  kept.write("x", ec);
+  std::filesystem::current_path(here / "other");
+  dropped.discard();
+  kept.commit(ec);
+  std::filesystem::current_path(before);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(std::filesystem::exists(here / "other" / "a" / "b"));
+  DOCTEST_CHECK(!std::filesystem::exists(here / "a"));
+  DOCTEST_CHECK(contents(here / "c" / "f") == "x");
 }
 
 DOCTEST_TEST_CASE("a file that lost bytes the system had accepted is not published") {

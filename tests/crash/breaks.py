@@ -48,6 +48,8 @@ BREAKS = [
      "unit replace"),
     (WRITE, "directories that were made stay after a failure", "os::remove_directory_at(os::directory(), paths[i].c_str(), ignored);", ";",
      "unit replace"),
+    (WRITE, "directories that were made go by a relative name", "made.paths.push_back(nowhere ? p : full);", "made.paths.push_back(p);",
+     "unit replace"),
     (WRITE, "a symbolic link is replaced", "options.symlinks == symlink_policy::replace) return true;", "true) return true;",
      "unit replace"),
     (WRITE, "the previous version is not kept", "!keep_generations(r, s)) return false;", "false) return false;", "unit replace"),
