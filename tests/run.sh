@@ -9,8 +9,9 @@ case $(uname -s) in
   Linux)
     install c++=g++ make=make cmake=cmake python3=python3 pkg-config=pkg-config \
       /usr/include/doctest/doctest.h=doctest-dev || exit 2
-    install meson=meson ninja=ninja-build strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs setfattr=attr setfacl=acl \
-      linux.uml=user-mode-linux busybox=busybox-static cpio=cpio || echo "some tests will be skipped" ;;
+    install meson=meson ninja=ninja-build strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs \
+      setfattr=attr setfacl=acl linux.uml=user-mode-linux busybox=busybox-static cpio=cpio valgrind=valgrind ||
+      echo "some tests will be skipped" ;;
   Darwin) echo "macOS: needs 'xcode-select --install' and 'brew install cmake doctest python pkg-config'" ;;
   *) echo "Windows: needs a compiler, CMake, Python 3 and doctest (MSYS2: pacman -S mingw-w64-x86_64-{gcc,cmake,doctest})" ;;
 esac
