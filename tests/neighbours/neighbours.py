@@ -1,11 +1,14 @@
 """neighbours.py SCENE: several processes on the same files; nothing acknowledged may be lost, nothing torn, no holder doubled.
 
 The processes are `neighbour` (C++) and, where ../shared is, the seed's Python. Environment: BUILD (where the programs
-are), ROUNDS (multiplies the work, default 1), NEIGHBOUR (the command instead, for example "wine neighbour.exe"; the
-seed's Python, whose locks are others there, is left out then). Scenes are the functions below; each says what it proves.
+are), ROUNDS (multiplies the work, default 1; may be 0.2), NEIGHBOUR (the command instead, for example "wine
+neighbour.exe"; the seed's Python, whose locks are others there, is left out then), HOSTS (mounts of one file system that
+stand for hosts, separated by colons: processes start on them in turn). Scenes are the functions below; each says what it
+proves.
 """
 import collections
 import fcntl
+import itertools
 import os
 import random
 import shutil
@@ -20,8 +23,15 @@ HERE = Path(__file__).resolve()
 SEED_MODULE = HERE.parents[3] / "shared" / "seed"
 BUILD = Path(os.environ.get("BUILD", HERE.parents[2] / "build/tests/tests"))
 NEIGHBOUR = os.environ.get("NEIGHBOUR")
-ROUNDS = int(os.environ.get("ROUNDS", "1"))
+ROUNDS = float(os.environ.get("ROUNDS", "1"))
+HOSTS = [Path(host) for host in os.environ.get("HOSTS", "").split(":") if host]
+next_host = itertools.cycle(HOSTS)
 rng = random.Random(1)
+
+
+def rounds(n):
+    return int(n * ROUNDS)
+
 
 PYTHON_WRITER = """
 import sys
@@ -41,6 +51,10 @@ def skip(why):
 
 
 def run(command):
+    if HOSTS:  # the same files, by the way that they have on the next host
+        home, host = HOSTS[0], next(next_host)
+        command = [host / part.relative_to(home) if isinstance(part, Path) and part.is_relative_to(home) else part
+                   for part in command]
     said = tempfile.TemporaryFile(mode="w+")  # not a pipe: nobody may have to wait for us
     process = subprocess.Popen(command, stdout=said)
     process.said = said
@@ -48,8 +62,8 @@ def run(command):
 
 
 def start(*arguments):
-    program = NEIGHBOUR.split() if NEIGHBOUR else [BUILD / "neighbour"]
-    return run([*program, *map(str, arguments)])
+    program = NEIGHBOUR.split() if NEIGHBOUR else [str(BUILD / "neighbour")]
+    return run([*program, *(part if isinstance(part, Path) else str(part) for part in arguments)])
 
 
 def start_python(log, name, n):
@@ -98,24 +112,29 @@ def load(file):
     return json.loads(file.read_text())
 
 
+def check_count(file, expected):
+    got = load(file)["count"]
+    assert got == expected, f"{expected - got} of {expected} increments lost"
+
+
 def counters(folder):
     """5 processes x 50 increments are 250; so with threads in them, and with load, think, save-if-unchanged; one holder."""
-    n = 50 * ROUNDS
+    n = rounds(50)
     finish([start("count", folder / "a.json", n) for _ in range(5)])
-    assert load(folder / "a.json")["count"] == 5 * n
+    check_count(folder / "a.json", 5 * n)
     finish([start("count", folder / "b.json", n // 5, 4) for _ in range(5)])
-    assert load(folder / "b.json")["count"] == 5 * 4 * (n // 5)
+    check_count(folder / "b.json", 5 * 4 * (n // 5))
     finish([start("snapshot", folder / "c.json", n // 2) for _ in range(3)] + [start("count", folder / "c.json", n // 2) for _ in range(2)])
-    assert load(folder / "c.json")["count"] == 5 * (n // 2)
-    finish([start("hold", folder / "lock", folder / "mark", 2_000 * ROUNDS) for _ in range(4)])
+    check_count(folder / "c.json", 5 * (n // 2))
+    finish([start("hold", folder / "lock", folder / "mark", rounds(2_000)) for _ in range(4)])
     left = sorted(p.name for p in folder.iterdir())
     assert left == [".a.json.lock", ".b.json.lock", ".c.json.lock", "a.json", "b.json", "c.json", "lock"], left
-    print(f"{5 * n}, {20 * (n // 5)} and {5 * (n // 2)} increments, none lost; {8_000 * ROUNDS} times one holder")
+    print(f"{5 * n}, {20 * (n // 5)} and {5 * (n // 2)} increments, none lost; {4 * rounds(2_000)} times one holder")
 
 
 def appends(folder):
     """Entries of C++ and of the seed's Python, appended to one log at once, are all there and whole."""
-    log, n = folder / "new" / "log", 200 * ROUNDS
+    log, n = folder / "new" / "log", rounds(200)
     cpp = {f"c{i}": start("append", log, f"c{i}", n) for i in range(4)}
     python = {f"p{i}": p for i in range(2) for p in start_python(log, f"p{i}", n)}
     finish([*cpp.values(), *python.values()])
@@ -124,7 +143,7 @@ def appends(folder):
 
 def rotation(folder):
     """A log that is renamed away, read under its lock and deleted at any moment, or replaced, loses no acknowledged entry."""
-    log, n, collected, rotations = folder / "log", 1_000 * ROUNDS, [], 0
+    log, n, collected, rotations = folder / "log", rounds(1_000), [], 0
     writers = {f"c{i}": start("append", log, f"c{i}", n, *(["lines"] if i % 2 else [])) for i in range(4)}
     while any(p.poll() is None for p in writers.values()):
         away = folder / f"log.{rotations}"
@@ -137,7 +156,8 @@ def rotation(folder):
                 os.rename(log, away)
         except FileNotFoundError:
             continue
-        with open(away, "rb") as f:  # a writer that still holds the lock of this file finishes first; no other may write to it
+        # Open for writing: NFS wants that for an exclusive lock.
+        with open(away, "rb+") as f:  # a writer that still holds the lock of this file finishes first; no other may write to it
             fcntl.flock(f, fcntl.LOCK_EX)
             collected.append(f.read())
         away.unlink()
@@ -221,7 +241,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         SCENES[sys.argv[1]](Path(sys.argv[2]))
     else:
-        place = Path(tempfile.mkdtemp(prefix="memoria-neighbours-", dir=os.environ.get("TMPDIR", "/var/tmp")))
+        place = Path(tempfile.mkdtemp(prefix="memoria-neighbours-", dir=HOSTS[0] if HOSTS else os.environ.get("TMPDIR", "/var/tmp")))
         try:
             SCENES[sys.argv[1]](place)
         finally:
