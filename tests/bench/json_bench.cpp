@@ -7,6 +7,7 @@
 //        (leave out what is not there: only headers that are found are used)
 // Run:   json_bench [SECONDS PER FILE] [FILE...]   with $MEMORIA_FS_CORPORA/json or ../shared/corpora/json; exit status 77 and one
 //        line where it is not there. MB/s are input bytes a second, of thread CPU time, the median of the rounds.
+// The lines that begin with "ratio" are for run.py: operation, library, its time over ours (median, quartiles), rounds.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -265,6 +266,7 @@ int main(int argc, char** argv) {
   };
   const char* const operations[] = {"parse+destroy", "dump", "dump(2)", "cycle"};
   std::vector<std::vector<double>> product(4, std::vector<double>(libraries.size(), 0));
+  std::vector<std::vector<std::vector<double>>> by_round(4, std::vector<std::vector<double>>(libraries.size()));  // sums of logarithms
   std::size_t counted = 0;
   for (const std::string& file : files) {
     const std::string text = read(corpus / (file + ".json"));
@@ -272,6 +274,7 @@ int main(int argc, char** argv) {
     for (const library& l : libraries) works.push_back(l.prepare(text));
     std::vector<std::vector<std::vector<double>>> times(4, std::vector<std::vector<double>>(libraries.size()));
     const double end = now() + seconds;
+    std::size_t rounds = 0;
     do {
       for (std::size_t l = 0; l < works.size(); ++l) {
         const std::function<void()>* const functions[] = {&works[l].parse, &works[l].dump, &works[l].pretty, &works[l].cycle};
@@ -279,9 +282,19 @@ int main(int argc, char** argv) {
           if (*functions[o]) times[std::size_t(o)][l].push_back(seconds_each(*functions[o]));
         }
       }
-    } while (now() < end);
+    } while (++rounds < 3 || now() < end);
     const bool small = text.size() < 10000;
-    if (!small) ++counted;
+    if (!small) {
+      if (counted++ == 0) {
+        for (auto& operation : by_round) for (auto& rounds : operation) rounds.assign(1000, 0);
+      }
+      for (std::size_t o = 0; o < 4; ++o) {
+        for (std::size_t l = 0; l < works.size(); ++l) {
+          by_round[o][l].resize(std::min(by_round[o][l].size(), times[o][l].size()));
+          for (std::size_t r = 0; r < by_round[o][l].size(); ++r) by_round[o][l][r] += std::log(times[o][l][r] / times[o][0][r]);
+        }
+      }
+    }
     std::printf("%-16s %9zu bytes ", file.c_str(), text.size());
     for (const library& l : libraries) std::printf(" %10s", l.name);
     std::printf("\n");
@@ -306,6 +319,12 @@ int main(int argc, char** argv) {
       std::printf("\n  %-14s %14s ", "", "memoria is x");
       for (double p : product[o]) std::printf(" %10.2f", p == 0 ? 0.0 : std::exp((product[o][0] - p) / double(counted)));
       std::printf("\n");
+      for (std::size_t l = 1; l < libraries.size(); ++l) {  // for run.py: quartiles over the rounds
+        std::vector<double>& rounds = by_round[o][l];
+        std::sort(rounds.begin(), rounds.end());
+        const auto at = [&](double q) { return std::exp(rounds[std::size_t(q * double(rounds.size() - 1))] / double(counted)); };
+        if (!rounds.empty()) std::printf("ratio\t%s\t%s\t%.4f\t%.4f\t%.4f\t%zu\n", operations[o], libraries[l].name, at(.5), at(.25), at(.75), rounds.size());
+      }
     }
   }
   for (const std::size_t n : {10u, 1000u, 30000u, 1000000u}) {
