@@ -29,7 +29,7 @@
 //   No transaction over several files: write_batch shares the cost of syncing, and a crash may leave some files new.
 //   No database: a save writes the whole file, a JSON value is whole in memory.
 //   No protection from writers that do not ask for the lock: locks are advisory, as everywhere on POSIX.
-//   No promise beyond the system's: a drive that lies about its cache, and network file systems (NFS is untested).
+//   No promise beyond the system's: a drive that lies about its cache, and network file systems (README: what was tried).
 //   No proof on Windows and macOS that a directory entry survives a power cut; what was tried where: README, "Limits".
 //   A replaced file is a new one: other hard links to it keep the old content.
 //
@@ -81,9 +81,9 @@
 //   everything else: text and  touches no file     -                     -                   -
 //   JSON in memory
 //
-// With write_options::generations a crash may leave a gap in their numbers. On NFS (untested): replacing is as atomic
-// as the server's rename, locks exclude as far as server and mount options let them (never with local_lock), and a
-// reader on another machine may see the old version until it opens the file anew.
+// With write_options::generations a crash may leave a gap in their numbers. On network file systems replacing is as
+// atomic as the server's rename, locks exclude as far as server and mount options let them (README: what was tried),
+// and a reader on another machine may see the old version until it opens the file anew.
 
 #if defined(MEMORIA_FS_VERSION) && MEMORIA_FS_VERSION != 100
 #error "memoria_fs.hpp: two versions of this header in one translation unit"

@@ -77,14 +77,45 @@ class Readme(unittest.TestCase):
             self.assertIn(f"//   {tag}", INTRO)
             self.assertIn(f"// ---- {tag} ---", HEADER)
 
-    def test_files_it_names_exist(self):
-        prose = re.sub(r"^```.*?^```$|(?<!\[)`[^`\n]*`", "", README, flags=re.M | re.S)
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)\)", prose) + re.findall(r"^sh (\S+)", README, re.M):
-            self.assertTrue((TOP / target).exists(), target)
-        anchors = {re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
-                   for title in re.findall(r"^#+ (.*)$", prose, re.M)}
-        for anchor in re.findall(r"\]\(#([^)]+)\)", prose):
-            self.assertIn(anchor, anchors)
+    def test_links_between_the_documents_lead_somewhere(self):
+        def prose(file):  # without code, where brackets mean something else
+            return re.sub(r"^```.*?^```$|(?<!\[)`[^`\n]*`", "", file.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+        def anchors(file):
+            return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-")
+                    for title in re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)}
+
+        documents = [file for pattern in ("*.md", "tests/**/*.md", "examples/*.md", "examples/memoria/*.md") for file in TOP.glob(pattern)]
+        self.assertGreaterEqual(len(documents), 5)
+        for file in documents:
+            for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", prose(file)):
+                there = file.parent / target if target else file
+                self.assertTrue(there.exists(), f"{file.name}: {target}")
+                if anchor and there.suffix == ".md":
+                    self.assertIn(anchor, anchors(there), f"{file.name}: {target}#{anchor}")
+        for command in re.findall(r"^sh (\S+)", README, re.M):
+            self.assertTrue((TOP / command).exists(), command)
+
+    def test_every_figure_names_what_printed_it(self):
+        section = README[README.index("## What was measured"):README.index("## Limits")]
+        by_hand = re.search(r"^\| what \| result \| printed by \|\n\|---\|---\|---\|\n((?:\|.*\n)+)", section, re.M)
+        rows = by_hand[1].splitlines()
+        self.assertGreater(len(rows), 5)
+        for number, row in enumerate(rows):
+            printed_by = row.strip("| ").split(" | ")[-1]
+            if number != 0 and printed_by == "the same":
+                continue
+            files = re.findall(r"\b(?:tests|examples)/[\w./]+", printed_by)
+            self.assertTrue(files, f"no file in: {row}")
+            for file in files:
+                self.assertTrue((TOP / file).exists(), file)
+        for command in re.findall(r"`(?:[A-Z]+=\S+ )?(?:sh|python3) ([\w./]+)", section):
+            self.assertTrue((TOP / command).exists(), command)
+        generated = re.search(r"<!-- measured by sh (\S+) .*?-->\n(.*?)<!-- end of measured -->", section, re.S)
+        self.assertTrue((TOP / generated[1]).exists())
+        self.assertGreater(generated[2].count("\n| "), 10, "run the command that is named there")
+        for chart in re.findall(r"\((\S+\.svg)\)", generated[2]):
+            self.assertIn("<svg", (TOP / chart).read_text(encoding="utf-8"))
 
     def test_the_tool_writes_what_is_shown(self):
         session = next(block for block in blocks("") if block.startswith("$ memoria"))
