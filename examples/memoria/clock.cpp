@@ -9,77 +9,70 @@ namespace tool {
 
 namespace {
 
-void warn_of_zone(const std::string& zone, const char* reason) {
-  warn("MEMORIA_TZ: " + std::string(reason) + " \"" + printable(zone) + "\"; taking the system's local time");
-}
-
 #if defined(__cpp_lib_chrono) && __cpp_lib_chrono >= 201907L
+#define TOOL_ASKS_CHRONO
+#endif
 
-// The offset from UTC in seconds, or nothing: local time is to be taken.
-std::optional<std::int64_t> offset_at(std::int64_t seconds) {
-  static const std::chrono::time_zone* const zone = []() -> const std::chrono::time_zone* {
-    const std::string name = environment("MEMORIA_TZ");
-    if (name.empty()) return nullptr;
-    try {
-      return std::chrono::locate_zone(name);
-    } catch (const std::exception&) {
-      warn_of_zone(name, "there is no time zone");
-      return nullptr;
-    }
-  }();
-  if (zone == nullptr) return std::nullopt;
-  return zone->get_info(std::chrono::sys_seconds(std::chrono::seconds(seconds))).offset.count();
-}
-
+// What keeps MEMORIA_TZ from being the zone; empty: nothing.
+std::string take_zone(const std::string& zone) {
+#if defined(TOOL_ASKS_CHRONO)
+  try {
+    return std::chrono::locate_zone(zone) == nullptr ? "there is no zone" : "";
+  } catch (const std::exception&) {
+    return "there is no zone";
+  }
+#elif defined(_WIN32)
+  return "this program was built with a library that has no zones, so it does not know";
 #else
-
-#ifndef _WIN32
-bool zone_exists(const std::string& name) {
-  if (name == "UTC") return true;  // needs no file, and machines without zone files run on it
-  if (name[0] == '/' || name.find("..") != std::string::npos) return false;
   const std::string named = environment("TZDIR");
+  const memoria::path zones = named.empty() ? "/usr/share/zoneinfo" : named;
   std::error_code ec;
-  return memoria::read_text(memoria::path(named.empty() ? "/usr/share/zoneinfo" : named) / name, ec).substr(0, 4) == "TZif";
-}
+  // UTC needs no file, and machines without zone files run on it.
+  const bool outside = zone[0] == '/' || zone.find("..") != std::string::npos;
+  if (zone != "UTC" && (outside || memoria::read_text(zones / zone, ec).substr(0, 4) != "TZif")) {
+    return "this system has no file for a zone";
+  }
+  set_environment("TZ", zone == "UTC" ? "UTC0" : zone);
+  ::tzset();
+  return "";
 #endif
-
-std::optional<std::int64_t> offset_at(std::int64_t) {
-  static const bool once = [] {
-    const std::string name = environment("MEMORIA_TZ");
-    if (name.empty()) return true;
-#ifdef _WIN32
-    warn_of_zone(name, "built with a C++ library that has no time zones, this program does not know");
-#else
-    if (zone_exists(name)) {
-      set_environment("TZ", name == "UTC" ? "UTC0" : name);
-      ::tzset();
-    } else {
-      warn_of_zone(name, "this system has no file for a time zone");
-    }
-#endif
-    return true;
-  }();
-  static_cast<void>(once);
-  return std::nullopt;
 }
 
+std::int64_t local_offset(std::int64_t seconds) {
+  const auto time = static_cast<std::time_t>(seconds);
+  const std::tm utc = *std::gmtime(&time), local = *std::localtime(&time);  // one thread
+  const int year = local.tm_year - utc.tm_year;
+  const int days = year != 0 ? year : local.tm_yday - utc.tm_yday;
+  return ((days * 24 + local.tm_hour - utc.tm_hour) * 60 + local.tm_min - utc.tm_min) * 60;
+}
+
+// From UTC, in seconds.
+std::int64_t offset_at(std::int64_t seconds) {
+  static const std::string zone = environment("MEMORIA_TZ");
+  static const std::string problem = zone.empty() ? "" : take_zone(zone);
+  static const bool said = problem.empty() || (warn("MEMORIA_TZ: " + problem + " \"" + printable(zone) +
+                                                     "\"; taking the system's local time"), true);
+  static_cast<void>(said);
+#ifdef TOOL_ASKS_CHRONO
+  if (!zone.empty() && problem.empty()) {
+    const std::chrono::sys_seconds when{std::chrono::seconds(seconds)};
+    return std::chrono::locate_zone(zone)->get_info(when).offset.count();
+  }
 #endif
+  return local_offset(seconds);
+}
 
 }  // namespace
 
 moment moment_at(std::int64_t seconds) {
-  const std::optional<std::int64_t> offset = offset_at(seconds);
-  const auto shifted = static_cast<std::time_t>(seconds + offset.value_or(0));
-  const std::tm* const parts = offset ? std::gmtime(&shifted) : std::localtime(&shifted);  // one thread
-  const auto format = [&](const char* how) {
-    char text[64];
-    return std::string(text, std::strftime(text, sizeof text, how, parts));
-  };
-  if (!offset) return {seconds, format("%Y-%m-%d"), format("%H:%M"), format("%Y-%m-%dT%H:%M:%S%z")};
-  const auto minutes = static_cast<int>(*offset / 60);
-  char zone[16];
-  std::snprintf(zone, sizeof zone, "%c%02d%02d", minutes < 0 ? '-' : '+', std::abs(minutes) / 60, std::abs(minutes) % 60);
-  return {seconds, format("%Y-%m-%d"), format("%H:%M"), format("%Y-%m-%dT%H:%M:%S") + zone};
+  const std::int64_t minutes = offset_at(seconds) / 60;
+  const auto shifted = static_cast<std::time_t>(seconds + minutes * 60);
+  char text[64];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", std::gmtime(&shifted));
+  const std::string iso(text, size);
+  const auto distance = static_cast<int>(minutes < 0 ? -minutes : minutes);
+  std::snprintf(text, sizeof text, "%c%02d:%02d", minutes < 0 ? '-' : '+', distance / 60, distance % 60);
+  return {seconds, iso.substr(0, 10), iso.substr(11, 5), iso + text};
 }
 
 moment now() {

@@ -49,7 +49,7 @@ struct moment {
   std::int64_t seconds;  // since 1970
   std::string date;      // 2026-11-25
   std::string time;      // 14:03
-  std::string iso;       // 2026-11-25T14:03:22+0100
+  std::string iso;       // 2026-11-25T14:03:22+01:00
 };
 
 // On the clock of the zone that MEMORIA_TZ names (an IANA name); the system's if it is not set, or, with a warning, if

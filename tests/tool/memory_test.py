@@ -381,7 +381,7 @@ class Log(Memory):
         day = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=14)).strftime("%Y-%m-%d")
         self.assertIn(day, [file.stem for file in (self.memory / "daily").iterdir()])
         self.complains(self.tool("log", "memory", "x", env={"MEMORIA_TZ": "Europe/Berlin", "TZDIR": "/nowhere"}), 0,
-                       'no file for a time zone "Europe/Berlin"')
+                       'no file for a zone "Europe/Berlin"')
 
 
 class State(Memory):
