@@ -6,7 +6,8 @@
 int main() {
   std::error_code ec;
   const std::string text = memoria::read_text("no/such/file", ec);
-  std::cout << text.size() << " bytes: " << (ec == std::errc::no_such_file_or_directory ? "not there" : ec.message()) << '\n';
+  std::cout << text.size() << " bytes: " << (ec == std::errc::no_such_file_or_directory ? "not there" : ec.message())
+            << '\n';
 
   try {
     memoria::load_json("no/such/state.json");

@@ -9,7 +9,8 @@ int main() {
   memoria::atomic_write_text("wiki/rename.md", "After [[fsync]].\n");
 
   const memoria::link_graph graph("wiki");  // reads each note once
-  for (const memoria::graph_note note : graph.notes()) std::cout << note.name << ": " << note.inbound << " linking here\n";
+  for (const memoria::graph_note note : graph.notes())
+    std::cout << note.name << ": " << note.inbound << " linking here\n";
   for (const memoria::graph_link link : graph.links()) {
     if (link.status == memoria::link_status::broken) std::cout << "broken: " << link.target << '\n';
   }

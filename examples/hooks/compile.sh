@@ -1,5 +1,6 @@
 #!/bin/sh
-# In place of a language model: each "- TOPIC: TEXT" of the log becomes a note, and the day becomes a note that links to them.
+# In place of a language model: each "- TOPIC: TEXT" of the log becomes a note, and the day becomes a note that links to
+# them.
 exec awk '
   /^--- the log .* ---$/ { day = $4; sub(/\.md$/, "", day); next }
   day != "" && /^- [A-Za-z0-9 -]+: / {

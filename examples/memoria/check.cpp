@@ -194,6 +194,7 @@ int check(const invocation& call, output& out) {
 
 }  // namespace
 
+// clang-format off
 const command check_command = {
     "check", {"DIR"}, "find broken and unsafe links, and orphans",
     {{"--strict", nullptr, "orphans and ambiguous links are errors, too"},

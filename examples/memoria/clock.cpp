@@ -1,5 +1,6 @@
 // The time of day where the user is. C++20 libraries that know the zones are asked; else the C library is told the zone
-// by the variable TZ, and whether it knows the zone is found out first, because it takes UTC for those that it does not.
+// by the variable TZ, and whether it knows the zone is found out first, because it takes UTC for those that it does
+// not.
 #include <cstdlib>
 #include <ctime>
 
@@ -50,8 +51,9 @@ std::int64_t local_offset(std::int64_t seconds) {
 std::int64_t offset_at(std::int64_t seconds) {
   static const std::string zone = environment("MEMORIA_TZ");
   static const std::string problem = zone.empty() ? "" : take_zone(zone);
-  static const bool said = problem.empty() || (warn("MEMORIA_TZ: " + problem + " \"" + printable(zone) +
-                                                     "\"; taking the system's local time"), true);
+  static const bool said =
+      problem.empty() ||
+      (warn("MEMORIA_TZ: " + problem + " \"" + printable(zone) + "\"; taking the system's local time"), true);
   static_cast<void>(said);
 #ifdef TOOL_ASKS_CHRONO
   if (!zone.empty() && problem.empty()) {

@@ -27,7 +27,8 @@ std::int64_t interval() {
   const std::string text = environment("MEMORIA_COMPILE_INTERVAL_MIN");
   std::int64_t minutes = 60;
   const char* const end = text.data() + text.size();
-  if (const auto read = std::from_chars(text.data(), end, minutes); !text.empty() && (read.ptr != end || minutes < 0 || minutes > 1000000)) {
+  if (const auto read = std::from_chars(text.data(), end, minutes);
+      !text.empty() && (read.ptr != end || minutes < 0 || minutes > 1000000)) {
     warn("MEMORIA_COMPILE_INTERVAL_MIN is not a number of minutes: \"" + printable(text) + "\"; taking 60");
     minutes = 60;
   }
@@ -69,13 +70,15 @@ struct written {
 // A model's names: what would lead out of the directory, or hide in it, is refused.
 void write_note(const memory& m, const std::string& name, const std::string& text, written& done) {
   std::error_code ec = make_error_code(memoria::errc::unsafe_path);
-  const bool visible = name[0] != '.' && name.find("/.") == std::string::npos && memoria::path(name).extension() == ".md";
+  const bool visible =
+      name[0] != '.' && name.find("/.") == std::string::npos && memoria::path(name).extension() == ".md";
   if (visible) {
     create_directories(m.knowledge);
     memoria::confined_dir(m.knowledge).atomic_write_text(name, text, ec);
   }
   if (ec == memoria::errc::unsafe_path) {
-    warn("refused a note that is to be called \"" + printable(name) + "\": not a name inside knowledge/ that ends in .md");
+    warn("refused a note that is to be called \"" + printable(name) +
+         "\": not a name inside knowledge/ that ends in .md");
     ++done.refused;
   } else if (ec) {
     throw std::system_error(ec, "cannot write the note " + name);
@@ -112,8 +115,11 @@ written write_notes(const memory& m, std::string_view text) {
 
 void record(const memory& m, const std::string& name, const std::string& hash, double seconds, const written& done) {
   update_state(m, [&](json& state) {
-    state["logs"][name] = json::object({{"sha256", hash}, {"compiled_at", now().iso}, {"seconds", seconds},
-                                        {"cost_usd", done.cost}, {"notes", done.notes}});
+    state["logs"][name] = json::object({{"sha256", hash},
+                                        {"compiled_at", now().iso},
+                                        {"seconds", seconds},
+                                        {"cost_usd", done.cost},
+                                        {"notes", done.notes}});
     state["total_cost_usd"] = state.value("total_cost_usd", 0.0) + done.cost;
   });
 }
@@ -135,7 +141,8 @@ int compile(const invocation& call, output& out) {
   }
   if (ec) throw std::system_error(ec, utf8_name(m.own / "compile.lock"));
   if (call.has("--if-due") && !is_due(m, state_of(m))) return exit_clean;
-  update_state(m, [&](json& state) { state["last_compile"] = now().seconds; });  // begun: one that fails is not repeated at once
+  update_state(
+      m, [&](json& state) { state["last_compile"] = now().seconds; });  // begun: one that fails is not repeated at once
 
   json list = json::array();
   std::size_t refused = 0;
@@ -145,22 +152,27 @@ int compile(const invocation& call, output& out) {
     const std::string name = utf8_name(logs[i].filename()), log = memoria::read_text(logs[i]);
     const std::chrono::seconds limit(call.number("--timeout", 1800));
     const auto start = std::chrono::steady_clock::now();
-    const std::string what = "compiling " + name + " (" + std::to_string(i + 1) + " of " + std::to_string(logs.size()) + ")";
+    const std::string what =
+        "compiling " + name + " (" + std::to_string(i + 1) + " of " + std::to_string(logs.size()) + ")";
     const answer a = ask(compiler, prompt_for(m, name, utf8_text(log)), limit, what);
     if (!a.usable) {
-      problem = "the compiler " + a.problem + " on " + name + "; " + counted(logs.size() - i, "log") + " left for the next time";
+      problem = "the compiler " + a.problem + " on " + name + "; " + counted(logs.size() - i, "log") +
+                " left for the next time";
       break;
     }
     const written done = write_notes(m, a.text);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     record(m, name, sha256(log), seconds, done);
     refused += done.refused;
-    list.push_back(json::object({{"log", json_text(name)}, {"notes", done.notes}, {"refused", done.refused}, {"cost_usd", done.cost}}));
+    list.push_back(json::object(
+        {{"log", json_text(name)}, {"notes", done.notes}, {"refused", done.refused}, {"cost_usd", done.cost}}));
     if (!call.has("--json")) out << name << ": " << counted(done.notes, "note") << " written\n";
   }
   if (!problem.empty()) warn(printable(problem));
   if (call.has("--json")) {
-    out.write_json(json::object({{"format", "memoria compile 1"}, {"compiled", list}, {"left", logs.size() - list.size()},
+    out.write_json(json::object({{"format", "memoria compile 1"},
+                                 {"compiled", list},
+                                 {"left", logs.size() - list.size()},
                                  {"problem", problem.empty() ? json() : json_text(problem)}}));
   } else if (logs.empty()) {
     out << "no log has changed since the last compile\n";
@@ -180,6 +192,7 @@ void compile_if_due(const memory& m, const std::string& compiler) {
   start_detached({"compile", "--if-due", "--compiler", compiler, "--", utf8_name(m.directory)}, m.own / "compile.log");
 }
 
+// clang-format off
 const command compile_command = {
     "compile", {"DIR"}, "turn the logs that have changed into notes",
     {compiler_option,

@@ -13,41 +13,37 @@
 namespace tool {
 namespace {
 
-struct finding {
-  std::string file, what;
-};
-
-struct held_lock {
-  std::string file, mode, holder;
-};
-
 struct health {
-  std::vector<finding> findings;
-  std::vector<held_lock> locks;
-  bool locks_are_known = false;
+  json findings = json::array();  // of objects: file, what
+  json locks;                     // of objects: file, mode, holder; null: the system does not say
   std::size_t removed = 0;
+
+  void found(const memoria::path& file, const std::string& what) {
+    findings.push_back(json::object({{"file", json_text(utf8_name(file))}, {"what", json_text(what)}}));
+  }
 };
 
 #ifdef __linux__
+
+struct held_lock {
+  std::string mode, holder;
+};
 
 // By inode: who holds which lock, as /proc/locks has it ("1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF").
 std::multimap<std::uintmax_t, held_lock> system_locks() {
   std::multimap<std::uintmax_t, held_lock> locks;
   std::FILE* const table = std::fopen("/proc/locks", "r");
   if (table == nullptr) return locks;
-  char line[256], kind[16], mode[16];
+  char line[256], mode[16];
   int pid = 0;
   std::uintmax_t inode = 0;
-  while (std::fgets(line, sizeof line, table) != nullptr) {  // a waiting one ("1: -> FLOCK") does not match
-    if (std::sscanf(line, "%*d: %15s %*s %15s %d %*x:%*x:%" SCNuMAX, kind, mode, &pid, &inode) != 4) continue;
-    std::string name;
-    if (std::FILE* const comm = std::fopen(("/proc/" + std::to_string(pid) + "/comm").c_str(), "r")) {
-      char text[64] = "";
-      name = std::fgets(text, sizeof text, comm) == nullptr ? "" : text;
-      std::fclose(comm);
-    }
-    const std::string holder = "process " + std::to_string(pid) + (name.empty() ? "" : " (" + name.substr(0, name.find('\n')) + ")");
-    locks.insert({inode, {"", mode == std::string_view("WRITE") ? "exclusive" : "shared", holder}});
+  while (std::fgets(line, sizeof line, table) != nullptr) {  // one that is waited for ("1: -> FLOCK") does not match
+    if (std::sscanf(line, "%*d: %*s %*s %15s %d %*x:%*x:%" SCNuMAX, mode, &pid, &inode) != 3) continue;
+    const std::string process = std::to_string(pid);
+    std::error_code ec;  // it may have ended
+    const std::string name = memoria::read_text("/proc/" + process + "/comm", ec);
+    const std::string holder = "process " + process + (ec ? "" : " (" + name.substr(0, name.find('\n')) + ")");
+    locks.insert({inode, {mode == std::string_view("WRITE") ? "exclusive" : "shared", holder}});
   }
   std::fclose(table);
   return locks;
@@ -55,11 +51,14 @@ std::multimap<std::uintmax_t, held_lock> system_locks() {
 
 void find_locks(const memoria::path& file, health& h) {
   static const std::multimap<std::uintmax_t, held_lock> locks = system_locks();
-  h.locks_are_known = true;
+  if (h.locks.is_null()) h.locks = json::array();
   struct ::stat facts;
   if (locks.empty() || ::lstat(file.c_str(), &facts) != 0) return;
   const auto [first, last] = locks.equal_range(facts.st_ino);
-  for (auto at = first; at != last; ++at) h.locks.push_back({utf8_name(file), at->second.mode, at->second.holder});
+  for (auto at = first; at != last; ++at) {
+    h.locks.push_back(json::object(
+        {{"file", json_text(utf8_name(file))}, {"mode", at->second.mode}, {"holder", json_text(at->second.holder)}}));
+  }
 }
 
 #else
@@ -95,11 +94,13 @@ void look_at_files(const memory& m, bool fix, health& h) {
     if (fix) {
       h.removed += memoria::remove_stale_temporaries(native_path(directory));
     } else {
-      h.findings.push_back({directory, counted(count, "stale temporary file") + " of killed writers; --fix removes them"});
+      h.found(native_path(directory),
+              counted(count, "stale temporary file") + " of killed writers; --fix removes them");
     }
   }
   for (const auto& [file, count] : backups) {
-    if (count > 3) h.findings.push_back({file, counted(count, "backup") + " of versions that were not JSON have piled up"});
+    if (count > 3)
+      h.found(native_path(file), counted(count, "backup") + " of versions that were not JSON have piled up");
   }
 }
 
@@ -107,33 +108,33 @@ void look_at_memory(const memory& m, health& h) {
   std::error_code ec;
   static_cast<void>(memoria::load_json(m.state, ec));
   if (ec && ec != std::errc::no_such_file_or_directory) {
-    h.findings.push_back({utf8_name(m.state), "cannot be used: " + ec.message() + "; the next flush or compile sets it aside"});
+    h.found(m.state, "cannot be used: " + ec.message() + "; the next flush or compile sets it aside");
   }
   const std::size_t waiting = files_in(m.contexts, ".md").size();
-  if (waiting > 0) h.findings.push_back({utf8_name(m.contexts), counted(waiting, "conversation") + " waiting to be flushed; see flush.log"});
+  if (waiting > 0) h.found(m.contexts, counted(waiting, "conversation") + " waiting to be flushed; see flush.log");
 }
 
 // Tries it out: locks that exclude, files that are replaced and synced.
 void look_at_file_system(const memory& m, health& h) {
-  const memoria::path probe = m.directory / (".memoria-probe-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
-  const std::string shown = utf8_name(m.directory);
+  const memoria::path probe =
+      m.directory / (".memoria-probe-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()));
   std::error_code ec;
   memoria::file_lock first(probe, ec);
   if (ec) {
-    h.findings.push_back({shown, "cannot be locked in: " + ec.message()});
+    h.found(m.directory, "cannot be locked in: " + ec.message());
   } else {
     memoria::lock_options once;
     once.timeout = std::chrono::milliseconds(0);
     std::error_code second;
-    if (memoria::file_lock(probe, once, second)) h.findings.push_back({shown, "locks exclude nobody on this file system"});
+    if (memoria::file_lock(probe, once, second)) h.found(m.directory, "locks exclude nobody on this file system");
     first.unlock();
   }
   memoria::atomic_write_text(probe, "probe", ec);
-  if (ec) h.findings.push_back({shown, "files cannot be replaced durably: " + ec.message()});
+  if (ec) h.found(m.directory, "files cannot be replaced durably: " + ec.message());
 #ifndef _WIN32
   const int descriptor = ::open(m.directory.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor >= 0 && ::fsync(descriptor) != 0) {
-    h.findings.push_back({shown, "directories cannot be synced: " + std::generic_category().message(errno)});
+    h.found(m.directory, "directories cannot be synced: " + std::generic_category().message(errno));
   }
   if (descriptor >= 0) ::close(descriptor);
 #endif
@@ -149,26 +150,23 @@ int doctor(const invocation& call, output& out) {
   look_at_file_system(m, h);
   if (call.has("--json")) {
     out.write_json(json::object(
-        {{"format", "memoria doctor 1"},
-         {"findings", json_array(h.findings, [](const finding& f) {
-            return json::object({{"file", json_text(f.file)}, {"what", json_text(f.what)}});
-          })},
-         {"locks", !h.locks_are_known ? json() : json_array(h.locks, [](const held_lock& l) {
-            return json::object({{"file", json_text(l.file)}, {"mode", l.mode}, {"holder", json_text(l.holder)}});
-          })},
-         {"removed", h.removed}}));
+        {{"format", "memoria doctor 1"}, {"findings", h.findings}, {"locks", h.locks}, {"removed", h.removed}}));
     return h.findings.empty() ? exit_clean : exit_findings;
   }
-  for (const held_lock& l : h.locks) out << printable(l.file) << ": locked (" << l.mode << ") by " << printable(l.holder) << "\n";
-  for (const finding& f : h.findings) (out << printable(f.file) << ": ").write(style::warning, "warning: ") << printable(f.what) << "\n";
+  const auto text = [](const json& from, const char* member) { return printable(from[member].get<std::string>()); };
+  for (const json& l : h.locks)
+    out << text(l, "file") << ": locked (" << text(l, "mode") << ") by " << text(l, "holder") << "\n";
+  for (const json& f : h.findings)
+    (out << text(f, "file") << ": ").write(style::warning, "warning: ") << text(f, "what") << "\n";
   if (h.removed > 0) out << "removed " << counted(h.removed, "stale temporary file") << "\n";
   out.write(style::bold, h.findings.empty() ? "healthy" : counted(h.findings.size(), "finding"));
-  out << (h.locks_are_known ? "" : " (this system does not say who holds locks)") << "\n";
+  out << (h.locks.is_null() ? " (this system does not say who holds locks)" : "") << "\n";
   return h.findings.empty() ? exit_clean : exit_findings;
 }
 
 }  // namespace
 
+// clang-format off
 const command doctor_command = {
     "doctor", {"DIR"}, "look for what crashes left, and for what DIR cannot do",
     {{"--fix", nullptr, "remove stale temporary files"}, json_option},

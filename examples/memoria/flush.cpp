@@ -1,8 +1,9 @@
 // memoria flush and memoria hook: a conversation becomes an entry of today's log.
 //
-// No crash loses a conversation or writes it twice. The context file is deleted last. Before that comes the state, before
-// that the entry, which ends in a marker: the SHA-256 of session and context. A flush that finds the marker in a log knows
-// that a crashed one got that far. The marker is the last line, so that an entry torn by a power cut does not count.
+// No crash loses a conversation or writes it twice. The context file is deleted last. Before that comes the state,
+// before that the entry, which ends in a marker: the SHA-256 of session and context. A flush that finds the marker in a
+// log knows that a crashed one got that far. The marker is the last line, so that an entry torn by a power cut does not
+// count.
 #include <thread>
 
 #include "memory.hpp"
@@ -34,7 +35,8 @@ bool is_logged(const memory& m, const std::string& marker, const memoria::path& 
   std::string oldest;
   if (!ec) {
     const auto age = std::chrono::duration_cast<std::chrono::seconds>(decltype(written)::clock::now() - written);
-    oldest = moment_at(now().seconds - age.count() - 2 * 24 * 60 * 60).date;
+    const std::int64_t seconds = age.count() > 0 ? age.count() : 0;  // a clock that was set back is no reason to look less
+    oldest = moment_at(now().seconds - seconds - 2 * 24 * 60 * 60).date;
   }
   for (const memoria::path& log : files_in(m.daily, ".md")) {
     if (utf8_name(log.stem()) >= oldest && memoria::read_text(log).find(marker) != std::string::npos) return true;
@@ -98,43 +100,48 @@ flushed flush_one(const invocation& call, const memory& m, const memoria::path& 
   if (ec) throw failure{"cannot read the context file " + utf8_name(context) + ": " + ec.message()};
   const std::string id = sha256(session + "\n" + text), marker = "<!-- memoria " + id + " -->\n\n";
 
+  const auto too_soon = [](std::int64_t ago) {
+    return flushed{"too_soon", true, "its session was flushed " + std::to_string(ago) + " s ago"};
+  };
   bool logged = is_logged(m, marker, context);
   std::string summary;
   if (!logged) {
-    const auto ago = flushed_ago(known_state(), session);
-    if (ago) return {"too_soon", true, "its session was flushed " + std::to_string(*ago) + " s ago"};
+    if (const auto ago = flushed_ago(known_state(), session)) return too_soon(*ago);
     answer a = summarize(call, text);
     if (!a.usable) return {"failed", true, a.problem};
     summary = std::move(a.text);
   }
   const bool nothing = summary.compare(0, 8, "FLUSH_OK") == 0;
-  flushed done = {logged ? "already" : nothing ? "nothing" : "saved", false, ""};
-  update_state(m, [&](json& state) {  // nobody else appends an entry of a session while this holds the state
-    if (!logged && is_logged(m, marker, context)) done = {"already", false, ""};
-    if (!logged && done.result != std::string_view("already")) {
-      if (const auto ago = flushed_ago(state, session)) {
-        done = {"too_soon", true, "its session was flushed " + std::to_string(*ago) + " s ago"};
-        return false;
-      }
-      const std::string title = nothing ? "Nothing worth saving" : "Session";
-      done.detail = utf8_name(append_entry(m, now(), title, nothing ? "FLUSH_OK" : summary, marker));
+  std::optional<std::int64_t> ago;
+  memoria::path log;
+  update_state(m, [&](json& state) {  // nobody else appends an entry while this holds the state
+    logged = logged || is_logged(m, marker, context);
+    if (!logged) ago = flushed_ago(state, session);
+    if (ago) return false;
+    if (!logged) {
+      log = append_entry(m, now(), nothing ? "Nothing worth saving" : "Session", nothing ? "FLUSH_OK" : summary, marker);
     }
     remember(state, session, id);
     return true;
   });
+  if (ago) return too_soon(*ago);
   lock.unlock();  // Windows deletes no file that is open
-  if (!done.kept) std::filesystem::remove(context);
-  return done;
+  std::filesystem::remove(context);
+  return {logged ? "already" : nothing ? "nothing" : "saved", false, utf8_name(log)};
 }
 
 void report(output& out, const invocation& call, json& list, const memoria::path& context, const flushed& done) {
   const std::string name = utf8_name(context), result = done.result;
-  list.push_back(json::object({{"context", json_text(name)}, {"result", result}, {"kept", done.kept}, {"detail", json_text(done.detail)}}));
+  list.push_back(json::object(
+      {{"context", json_text(name)}, {"result", result}, {"kept", done.kept}, {"detail", json_text(done.detail)}}));
   if (done.kept) {
     warn(printable(name) + " was not flushed and stays: " + printable(done.detail));
   } else if (!call.has("--json")) {
-    out << printable(name) << (result == "saved" ? ": saved in " : result == "nothing" ? ": nothing worth saving, noted in " :
-           ": was in a log already") << printable(done.detail) << "\n";
+    out << printable(name)
+        << (result == "saved"     ? ": saved in "
+            : result == "nothing" ? ": nothing worth saving, noted in "
+                                  : ": was in a log already")
+        << printable(done.detail) << "\n";
   }
 }
 
@@ -203,23 +210,13 @@ memoria::path write_context(const memory& m, const std::string& session, const s
   memoria::write_options new_only;
   new_only.overwrite = false;
   for (int i = 0;; ++i) {
-    const memoria::path file = m.contexts / (session + "." + std::to_string(now().seconds) + "-" + std::to_string(i) + ".md");
+    const memoria::path file =
+        m.contexts / (session + "." + std::to_string(now().seconds) + "-" + std::to_string(i) + ".md");
     std::error_code ec;
     memoria::atomic_write_text(file, text, new_only, ec);
     if (!ec) return file;
     if (ec != std::errc::file_exists) throw std::system_error(ec, "cannot write " + utf8_name(file));
   }
-}
-
-std::string standard_input() {
-  std::string text(65536, '\0');
-  std::size_t size = 0;
-  while (const std::size_t n = std::fread(text.data() + size, 1, text.size() - size, stdin)) {
-    size += n;
-    text.resize(size + 65536);
-  }
-  text.resize(size);
-  return text;
 }
 
 int hook(const invocation& call, output& out) {
@@ -228,7 +225,8 @@ int hook(const invocation& call, output& out) {
   if (!environment("MEMORIA_INVOKED_BY").empty()) return exit_clean;
   memoria::json_problem problem;
   const json input = json::parse(standard_input(), {memoria::json_dialect::python}, problem);
-  const auto id = input["session_id"].get_if<std::string>(), transcript = input["transcript_path"].get_if<std::string>();
+  const auto id = input["session_id"].get_if<std::string>(),
+             transcript = input["transcript_path"].get_if<std::string>();
   if (problem) throw failure{"the hook's standard input is not JSON: " + problem.message()};
   if (!id || !transcript) throw failure{"the hook's standard input has no session_id or no transcript_path"};
 
@@ -238,7 +236,8 @@ int hook(const invocation& call, output& out) {
   std::string context;
   if (!text.empty()) {
     context = utf8_name(write_context(m, session_name(*id), text));
-    std::vector<std::string> words = {"flush", "--pending", "--dir", utf8_name(m.directory), "--summarizer", setting(call, "--summarizer")};
+    std::vector<std::string> words = {
+        "flush", "--pending", "--dir", utf8_name(m.directory), "--summarizer", setting(call, "--summarizer")};
     if (const std::string compiler = setting(call, "--compiler", false); !compiler.empty()) {
       words.insert(words.end(), {"--compiler", compiler});
     }
@@ -246,17 +245,21 @@ int hook(const invocation& call, output& out) {
     start_detached(words, m.own / "flush.log");
   }
   if (call.has("--json")) {
-    out.write_json(json::object({{"format", "memoria hook 1"}, {"event", event}, {"context", context.empty() ? json() : json_text(context)}}));
+    out.write_json(json::object(
+        {{"format", "memoria hook 1"}, {"event", event}, {"context", context.empty() ? json() : json_text(context)}}));
   } else {
-    out << (context.empty() ? "nothing was said, nothing to save" : "saving the conversation: " + printable(context)) << "\n";
+    out << (context.empty() ? "nothing was said, nothing to save" : "saving the conversation: " + printable(context))
+        << "\n";
   }
   return exit_clean;
 }
 
-constexpr option summarizer_option = {"--summarizer", "CMD", "the command that summarizes; by default\n$MEMORIA_SUMMARIZER", "MEMORIA_SUMMARIZER"};
+constexpr option summarizer_option = {
+    "--summarizer", "CMD", "the command that summarizes; by default\n$MEMORIA_SUMMARIZER", "MEMORIA_SUMMARIZER"};
 
 }  // namespace
 
+// clang-format off
 const command flush_command = {
     "flush", {"CONTEXT_FILE", "SESSION_ID"}, "summarize a conversation into today's log",
     {summarizer_option, dir_option, compiler_option,

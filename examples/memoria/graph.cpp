@@ -109,6 +109,7 @@ int graph(const invocation& call, output& out) {
 
 }  // namespace
 
+// clang-format off
 const command graph_command = {
     "graph", {"DIR"}, "draw the notes, for Graphviz",
     {json_option, resolve_option, code_option, hidden_option},

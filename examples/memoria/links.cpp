@@ -158,6 +158,7 @@ int rename(const invocation& call, output& out) {
 
 }  // namespace
 
+// clang-format off
 const command links_command = {
     "links", {"DIR", "NOTE"}, "show the links of a note, and to it",
     {json_option, resolve_option, code_option, hidden_option},

@@ -1,4 +1,4 @@
-// memoria: keeps the memory of an agent, and looks after a directory of linked Markdown notes. `memoria --help` says more.
+// memoria: keeps the memory of an agent, looks after a directory of linked Markdown notes. `memoria --help` says more.
 //
 //   c++ -std=c++17 -O2 -I. examples/memoria/*.cpp -o memoria
 //
@@ -12,8 +12,8 @@
 namespace tool {
 namespace {
 
-const command* const commands[] = {&check_command,   &links_command, &rename_command, &graph_command,  &flush_command,
-                                   &hook_command, &compile_command, &log_command, &state_command, &doctor_command};
+const command* const commands[] = {&check_command, &links_command,   &rename_command, &graph_command, &flush_command,
+                                   &hook_command,  &compile_command, &log_command,    &state_command, &doctor_command};
 
 void write_help(output& out) {
   out << "memoria keeps the memory of an agent in plain files: conversations become entries\n"

@@ -40,7 +40,8 @@ std::string setting(const invocation& call, const char* option_name, bool needed
   const auto is_it = [&](const option& o) { return std::string_view(o.name) == option_name; };
   const option& o = *std::find_if(call.what->options.begin(), call.what->options.end(), is_it);
   const std::string value = call.has(option_name) ? call.get(option_name) : environment(o.variable);
-  if (value.empty() && needed) misused(*call.what, std::string("missing: ") + o.name + " " + o.value + ", or $" + o.variable);
+  if (value.empty() && needed)
+    misused(*call.what, std::string("missing: ") + o.name + " " + o.value + ", or $" + o.variable);
   return value;
 }
 
@@ -55,10 +56,12 @@ std::vector<memoria::path> files_in(const memoria::path& directory, const std::s
   return files;
 }
 
-answer ask(const std::string& command_line, const std::string& prompt, std::chrono::seconds limit, const std::string& what) {
+answer ask(const std::string& command_line, const std::string& prompt, std::chrono::seconds limit,
+           const std::string& what) {
   progress_line progress(what);
   outcome done = run_shell(command_line, prompt, limit, progress);
-  if (done.timed_out) return {false, "", "gave no answer within " + std::to_string(limit.count()) + " s and was stopped"};
+  if (done.timed_out)
+    return {false, "", "gave no answer within " + std::to_string(limit.count()) + " s and was stopped"};
   if (done.status != 0) return {false, "", "ended with exit status " + std::to_string(done.status)};
   if (done.output.find_first_not_of(" \t\r\n") == std::string::npos) return {false, "", "answered nothing"};
   return {true, std::move(done.output), ""};

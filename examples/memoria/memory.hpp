@@ -17,8 +17,8 @@ struct memory {
   memoria::path state;      // .memoria/state.json: which sessions are in the logs, which logs in the notes
 };
 
-// Appends "### TITLE (14:03)" and the text to today's log, whole and durable; gives the log's path. The heading of a new
-// log is there before its first entry, once, however many come at the same moment. `marker` becomes the last line.
+// Appends "### TITLE (14:03)" and the text to today's log, whole and durable; gives the log's path. The heading of a
+// new log is there before its first entry, once, however many come at the same moment. `marker` becomes the last line.
 memoria::path append_entry(const memory& m, const moment& when, const std::string& title, const std::string& text,
                            const std::string& marker = "");
 
@@ -38,16 +38,18 @@ struct answer {
   std::string text, problem;  // problem: why it is not usable, in words
 };
 
-// Asks the command that the user named, a language model or any other: prompt on standard input, answer on standard output.
-answer ask(const std::string& command_line, const std::string& prompt, std::chrono::seconds limit, const std::string& what);
+// Asks the command that the user named, a language model or any other: prompt on standard input, answer on standard
+// output.
+answer ask(const std::string& command_line, const std::string& prompt, std::chrono::seconds limit,
+           const std::string& what);
 
 // Starts `memoria compile --if-due` on its own if a log has changed and the last compile is long enough ago.
 void compile_if_due(const memory& m, const std::string& compiler);
 bool is_due(const memory& m, const json& state);
 
 constexpr option dir_option = {"--dir", "DIR", "the memory; by default $MEMORIA_DIR, else here", "MEMORIA_DIR"};
-constexpr option compiler_option = {"--compiler", "CMD",
-                                    "the command that turns a log into notes; by\ndefault $MEMORIA_COMPILER", "MEMORIA_COMPILER"};
+constexpr option compiler_option = {
+    "--compiler", "CMD", "the command that turns a log into notes; by\ndefault $MEMORIA_COMPILER", "MEMORIA_COMPILER"};
 
 template <class F>
 void update_state(const memory& m, F&& change) {

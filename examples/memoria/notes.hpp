@@ -28,7 +28,7 @@ std::string shown_link(const graph_link& link);
 
 // The name in DIR of a file given by its path from where the user is, which is what shells complete; empty: not in DIR.
 std::string name_inside(const invocation& call, const std::string& file);
-std::string_view stem(std::string_view name);  // without folders and ".md"
+std::string_view stem(std::string_view name);                              // without folders and ".md"
 std::string name_in_links(const invocation& call, std::string_view name);  // if nothing stands against it
 // The number of the note that the user named as a link would, or by its path from where he is.
 std::size_t find_note(const invocation& call, const link_graph& graph, const std::string& name);

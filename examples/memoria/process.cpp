@@ -55,9 +55,10 @@ std::wstring widened(const std::string& utf8) { return std::filesystem::u8path(u
 
 HANDLE temporary_file() {  // gone when the last handle is closed, whoever is killed
   wchar_t directory[MAX_PATH + 1], name[MAX_PATH + 1];
-  if (::GetTempPathW(MAX_PATH, directory) == 0 || ::GetTempFileNameW(directory, L"mem", 0, name) == 0) fail("GetTempFileName");
-  return ::CreateFileW(name, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, &inheritable,
-                       CREATE_ALWAYS, FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, nullptr);
+  if (::GetTempPathW(MAX_PATH, directory) == 0 || ::GetTempFileNameW(directory, L"mem", 0, name) == 0)
+    fail("GetTempFileName");
+  return ::CreateFileW(name, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                       &inheritable, CREATE_ALWAYS, FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, nullptr);
 }
 
 // Hands on these handles and no others: a pipe of the agent's that stayed open would keep the agent waiting.
@@ -69,8 +70,8 @@ PROCESS_INFORMATION start(std::wstring line, HANDLE in, HANDLE out, HANDLE err, 
   STARTUPINFOEXW info{};
   info.lpAttributeList = reinterpret_cast<LPPROC_THREAD_ATTRIBUTE_LIST>(memory.data());
   ::InitializeProcThreadAttributeList(info.lpAttributeList, 1, 0, &size);
-  ::UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles, count * sizeof(HANDLE),
-                              nullptr, nullptr);
+  ::UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
+                              count * sizeof(HANDLE), nullptr, nullptr);
   info.StartupInfo.cb = sizeof info;
   info.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
   info.StartupInfo.hStdInput = in, info.StartupInfo.hStdOutput = out, info.StartupInfo.hStdError = err;
@@ -233,12 +234,14 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
 void start_detached(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
   const DWORD shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
   const handle nothing(::CreateFileW(L"NUL", GENERIC_READ, shared, &inheritable, OPEN_EXISTING, 0, nullptr), "NUL");
-  const handle out(::CreateFileW(log.c_str(), FILE_APPEND_DATA, shared, &inheritable, OPEN_ALWAYS, 0, nullptr), "open the log");
+  const handle out(::CreateFileW(log.c_str(), FILE_APPEND_DATA, shared, &inheritable, OPEN_ALWAYS, 0, nullptr),
+                   "open the log");
   wchar_t name[32768];
   ::GetModuleFileNameW(nullptr, name, 32768);
   std::wstring line = L"\"" + std::wstring(name) + L"\"";
   for (const std::string& argument : arguments) line += L" " + widened(quoted(argument));
-  const PROCESS_INFORMATION child = start(line, nothing.get(), out.get(), out.get(), DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
+  const PROCESS_INFORMATION child =
+      start(line, nothing.get(), out.get(), out.get(), DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
   ::CloseHandle(child.hThread);
   ::CloseHandle(child.hProcess);
 }
@@ -277,7 +280,8 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
   result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   ::lseek(out.get(), 0, SEEK_SET);
   char piece[65536];
-  for (ssize_t n; (n = ::read(out.get(), piece, sizeof piece)) > 0;) result.output.append(piece, static_cast<std::size_t>(n));
+  for (ssize_t n; (n = ::read(out.get(), piece, sizeof piece)) > 0;)
+    result.output.append(piece, static_cast<std::size_t>(n));
   return result;
 }
 

@@ -16,16 +16,17 @@ struct outcome {
   std::string output;
 };
 
-// Runs a command line with the system's shell (/bin/sh -c, cmd /c) and waits, calling `meanwhile` several times a second.
-// `input` is its standard input, standard error is ours. When we are killed it is killed, too, as far as the system can:
-// with all that it started by Ctrl-C, by SIGTERM and on Windows; by SIGKILL on Linux only the shell itself.
+// Runs a command line with the system's shell (/bin/sh -c, cmd /c) and waits, calling `meanwhile` several times a
+// second. `input` is its standard input, standard error is ours. When we are killed it is killed, too, as far as the
+// system can: with all that it started by Ctrl-C, by SIGTERM and on Windows; by SIGKILL on Linux only the shell itself.
 // Throws std::system_error if it cannot be started.
 outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit, void (*meanwhile)(void*),
                   void* context);
 
 template <class F>
 outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit, F& meanwhile) {
-  return run_shell(line, input, limit, [](void* f) { (*static_cast<F*>(f))(); }, &meanwhile);
+  return run_shell(
+      line, input, limit, [](void* f) { (*static_cast<F*>(f))(); }, &meanwhile);
 }
 
 // Starts this program once more, with these arguments, on its own: in a new session (POSIX), as a detached process

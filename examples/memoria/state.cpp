@@ -4,13 +4,7 @@
 namespace tool {
 namespace {
 
-std::string text_or_input(const std::string& given) {
-  if (given != "-") return given;
-  std::string text;
-  char piece[65536];
-  while (const std::size_t n = std::fread(piece, 1, sizeof piece, stdin)) text.append(piece, n);
-  return text;
-}
+std::string text_or_input(const std::string& given) { return given == "-" ? standard_input() : given; }
 
 int log(const invocation& call, output& out) {
   const memory m(call.directory());
@@ -75,16 +69,21 @@ int change(const invocation& call, output& out, const memoria::path& file, const
     backup = json_text(utf8_name(r.backup));
   };
   try {
-    memoria::update_json(file, json(), [&](json& root) {
-      done = setting_it ? (root.set_pointer(pointer, std::move(value)), true) : erase(root, pointer);
-      return done;
-    }, options);
-  } catch (const memoria::json_error& e) {
-    throw failure{"\"" + pointer + "\" cannot be set in " + utf8_name(file) + ": " + e.what()};
+    memoria::update_json(
+        file, json(),
+        [&](json& root) {
+          done = setting_it ? (root.set_pointer(pointer, std::move(value)), true) : erase(root, pointer);
+          return done;
+        },
+        options);
+  } catch (const memoria::json_error&) {
+    throw failure{"\"" + pointer + "\" cannot be set in " + utf8_name(file) +
+                  ": it leads through what is no object or array"};
   }
   if (!done) warn("nothing at \"" + printable(pointer) + "\" in " + utf8_name(file));
   if (call.has("--json")) {
-    out.write_json(json::object({{"format", "memoria state 1"}, {"file", json_text(utf8_name(file))}, {"changed", done}, {"backup", backup}}));
+    out.write_json(json::object(
+        {{"format", "memoria state 1"}, {"file", json_text(utf8_name(file))}, {"changed", done}, {"backup", backup}}));
   }
   return done && backup.is_null() ? exit_clean : exit_findings;
 }
@@ -99,12 +98,14 @@ int state(const invocation& call, output& out) {
   if (call.arguments.size() < 3 && wanted > 2) misused(*call.what, "missing: POINTER");
   if (call.arguments.size() > wanted) misused(*call.what, "one argument too many: " + call.arguments.back());
   const std::string pointer = wanted > 2 ? call.arguments[2] : "";
-  if (!pointer.empty() && pointer[0] != '/') misused(*call.what, "POINTER begins with \"/\", or is \"\" for everything: " + pointer);
+  if (!pointer.empty() && pointer[0] != '/')
+    misused(*call.what, "POINTER begins with \"/\", or is \"\" for everything: " + pointer);
   return action == "get" || action == "dump" ? show(call, out, file, pointer) : change(call, out, file, pointer);
 }
 
 }  // namespace
 
+// clang-format off
 const command log_command = {
     "log", {"DIR", "TEXT"}, "append an entry to today's log",
     {json_option},

@@ -90,6 +90,13 @@ std::string utf8_text(std::string_view text) {
   return repaired;
 }
 
+std::string standard_input() {
+  std::string text;
+  char piece[65536];
+  while (const std::size_t n = std::fread(piece, 1, sizeof piece, stdin)) text.append(piece, n);
+  return text;
+}
+
 std::string counted(std::size_t n, const std::string& noun) {
   return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
 }

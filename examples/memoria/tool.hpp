@@ -29,8 +29,8 @@ std::vector<std::string> utf8_arguments(int argc, char** argv);
 memoria::path native_path(const std::string& utf8);
 std::string utf8_name(const memoria::path& p);
 bool is_terminal(std::FILE* stream);
-bool understands_colours();                     // standard output, which is a terminal
-std::string environment(const char* name);      // empty: not set
+bool understands_colours();                                        // standard output, which is a terminal
+std::string environment(const char* name);                         // empty: not set
 void set_environment(const char* name, const std::string& value);  // for this program and those that it starts
 
 // Bytes as given, shown as UTF-8, for as long as this lives. A reader that has gone away (`memoria check notes | head`)
@@ -59,11 +59,12 @@ moment now();
 
 // ---- text.cpp -------------------------------------------------------------------------------------------------------
 
-void warn(const std::string& message);                         // one line on standard error
-std::string printable(std::string_view text);                  // control characters must not reach the terminal
-std::string utf8_text(std::string_view text);                  // what is not UTF-8 becomes U+FFFD
+void warn(const std::string& message);         // one line on standard error
+std::string standard_input();                  // all of it
+std::string printable(std::string_view text);  // control characters must not reach the terminal
+std::string utf8_text(std::string_view text);  // what is not UTF-8 becomes U+FFFD
 inline json json_text(std::string_view text) { return json(utf8_text(text)); }
-std::string counted(std::size_t n, const std::string& noun);   // "1 note", "2 notes"
+std::string counted(std::size_t n, const std::string& noun);  // "1 note", "2 notes"
 // What the user may have meant: the candidate that differs least, by two letters at most; or nothing.
 std::string closest(std::string_view word, const std::vector<std::string>& candidates);
 
@@ -99,7 +100,9 @@ class progress_line {
   progress_line(const progress_line&) = delete;
   progress_line& operator=(const progress_line&) = delete;
   ~progress_line();
-  void operator()(std::size_t done, std::size_t total) { show(" " + std::to_string(done) + " of " + std::to_string(total)); }
+  void operator()(std::size_t done, std::size_t total) {
+    show(" " + std::to_string(done) + " of " + std::to_string(total));
+  }
   void operator()();  // with the time that has passed
 
  private:

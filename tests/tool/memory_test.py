@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import unittest
 from pathlib import Path
 
@@ -131,10 +132,16 @@ class Flush(Memory):
     def test_what_is_in_a_log_already_is_only_tidied_up(self):
         self.flush()
         before = self.log()
-        status, out, _ = self.flush(summarizer="echo x > asked")
-        self.assertEqual((status, self.log()), (0, before))
-        self.assertIn("was in a log already", out)
-        self.assertFalse((self.here / "talk.md").exists() or (self.here / "asked").exists())
+        for when in (0, -3 * 86400, 30 * 86400):  # when the context was written, so the clock says
+            log = next((self.memory / "daily").iterdir())
+            day = datetime.date.today() + datetime.timedelta(seconds=min(when, 0))
+            log.rename(log.with_name(f"{day}.md"))
+            self.context()
+            os.utime(self.here / "talk.md", (time.time() + when,) * 2)
+            status, out, _ = self.tool("flush", "talk.md", "s1", "--dir", "memory", "--summarizer", "echo x > asked")
+            self.assertEqual((status, self.log()), (0, before))
+            self.assertIn("was in a log already", out)
+            self.assertFalse((self.here / "talk.md").exists() or (self.here / "asked").exists())
 
     def test_pending_takes_along_what_waits(self):
         contexts = self.memory / ".memoria" / "contexts"
