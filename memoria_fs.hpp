@@ -7460,14 +7460,13 @@ struct vault_walk {
 };
 
 // A name from the root as the system wants it; for names that a zero follows.
-inline os::name native_name(std::string_view name, path::string_type& buffer) {
-  if constexpr (sizeof(path::value_type) == 1) {
-    return name.data();
-  } else {
-    buffer = from_utf8(name).value_or(path()).make_preferred().native();
-    return buffer.c_str();
-  }
+inline const char* native_name(std::string_view name, std::string&) { return name.data(); }
+inline const wchar_t* native_name(std::string_view name, std::wstring& buffer) {
+  buffer = from_utf8(name).value_or(path()).make_preferred().wstring();
+  return buffer.c_str();
 }
+inline void append_native(std::string& text, const char* name) { text += name; }
+inline void append_native(std::string& text, const wchar_t* name) { text += to_utf8(path(name)); }
 
 struct found_name {
   std::size_t at, size;  // of the path from the root, in `vault_lister::text_`; a folder's with its "/"
@@ -7526,11 +7525,7 @@ class vault_lister {
   void add(const std::string& inside, os::name n, os::kind type, std::vector<found_name>& found) {
     const std::size_t at = text_.size();
     text_ += inside;
-    if constexpr (sizeof(path::value_type) == 1) {
-      text_ += n;
-    } else {
-      text_ += to_utf8(path(n));
-    }
+    append_native(text_, n);
     const auto kind_of = [&](bool follow) {
       os::info info;
       status gone;
