@@ -4427,16 +4427,19 @@ struct bracketed {
 
 // From text[from] to the first "]": sets pipe and close, both to the end if there is none.
 inline void find_close(std::string_view text, std::size_t from, bracketed& found) noexcept {
-  const auto closes = [](lanes b) { return b.is(']'); };
-  const auto ends = [](lanes b) { return b.is(']') | b.is('|'); };
-  const window near(text, from);
-  if (const std::uint64_t closing = near.marks(closes); closing != 0) {
-    found.close = from + first_lane(closing);
-    found.pipe = from + first_lane(near.marks(ends));
-  } else {
-    found.close = find_where(text, from + window::size < text.size() ? from + window::size : text.size(), closes);
-    found.pipe = find_byte(text, '|', from, found.close);
+  found.pipe = text.size();
+  std::size_t at = from;
+  for (; text.size() - at >= lanes::width; at += lanes::width) {
+    const lanes block = lanes::load(text.data() + at);
+    const lanes::mask closing = block.equal(']'), pipes = block.equal('|');
+    if (pipes != 0 && found.pipe == text.size()) found.pipe = at + first_lane(pipes);
+    if (closing == 0) continue;
+    found.close = at + first_lane(closing);
+    if (found.pipe > found.close) found.pipe = found.close;
+    return;
   }
+  found.close = find_byte(text, ']', at, text.size());
+  found.pipe = find_byte(text, '|', from, found.close);
 }
 
 // The next match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\] at or after `at`, which moves past it. Linear: all "[[" before one
@@ -12276,6 +12279,36 @@ DOCTEST_TEST_CASE("rename_article keeps what a neighbour writes at the last mome
     DOCTEST_CHECK(v.text("b.md") == (renames == 3 ? "[[b]] edited" : "[[b]]"));
     DOCTEST_CHECK(v.names().size() == 3);  // the notes and the lock
   }
+}
+
+DOCTEST_TEST_CASE("rename_article does not clobber what a neighbour writes under the new name at the last moment") {
+  const vault v{{"a.md", "[[a]]"}, {"q.md", "[[a]]"}};
+  std::error_code ec;
+  {
+    const neighbour writes(v / "b.md", "theirs", 1);
+    rename_article(v.dir, "a", "b", ec);
+  }
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  DOCTEST_CHECK(v.text("b.md") == "theirs");
+  DOCTEST_CHECK(v.text("a.md") == "[[a]]");
+  DOCTEST_CHECK(v.text("q.md") == "[[a]]");
+}
+
+DOCTEST_TEST_CASE("rename_article holds the lock of the directory before it reads the first note") {
+  static std::string calls;
+  const vault v{{"a.md", "[[a]]"}};
+  std::error_code ec;
+  calls.clear();
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    calls += call == "flock" ? 'L' : call == "read" ? 'r' : call == "rename" ? 'm' : ' ';
+    return detail::os::verdict{};
+  };
+  rename_article(v.dir, "a", "b", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(calls.find('L') < calls.find('r'));
+  DOCTEST_CHECK(calls.find('r') < calls.find('m'));
 }
 
 DOCTEST_TEST_CASE("rename_article keeps the mode of the notes") {

@@ -1,10 +1,18 @@
 // Speed of the link scanner, against PCRE2 with JIT where it is there (-DWITH_PCRE2 -lpcre2-8), on files joined into one
-// buffer, on made-up prose and dense links, and on hostile texts.
-//   bench_links DIRECTORY...     one buffer for each directory: all its .md files
-#include <chrono>
+// buffer, on made-up prose and dense links, and on hostile texts. All contenders take turns in each round, each for a
+// few milliseconds of processor time; speeds are of the best round, ratios the median of those of the rounds, so that
+// what else the machine does falls on all alike. links_python.py compares with Python's re in the same way.
+//   c++ -std=c++17 -O2 -I. -DWITH_PCRE2 tests/bench/links_bench.cpp -o links_bench -lpcre2-8
+//   links_bench [ROUNDS] DIRECTORY...     one buffer for each directory: all its .md files
+#include <time.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -18,19 +26,45 @@
 
 namespace {
 
-template <class F>
-double best_seconds(F&& f) {
-  using clock = std::chrono::steady_clock;
-  double best = 1e9;
-  double total = 0;
-  for (int round = 0; round < 200 && (round < 7 || total < 0.5); ++round) {
-    const auto start = clock::now();
-    f();
-    const double s = std::chrono::duration<double>(clock::now() - start).count();
-    total += s;
-    if (s < best) best = s;
+int rounds = 31;
+
+double now() {  // of this process: other work on the machine does not count
+  timespec t = {};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
+struct contender {
+  std::function<std::size_t()> run;
+  std::size_t repeats = 1;
+  std::vector<double> seconds = {};  // of one run, in each round
+  std::size_t links = 0;
+
+  void measure() {
+    const double start = now();
+    for (std::size_t i = 0; i < repeats; ++i) links += run();
+    seconds.push_back((now() - start) / static_cast<double>(repeats));
   }
-  return best;
+  double best() const { return *std::min_element(seconds.begin(), seconds.end()); }
+};
+
+void compete(std::vector<contender>& all) {
+  for (contender& c : all) {
+    c.measure();
+    c.measure();
+    c.repeats = static_cast<std::size_t>(0.003 / c.best()) + 1;
+    c.seconds.clear();
+  }
+  for (int round = 0; round < rounds; ++round) {
+    for (contender& c : all) c.measure();
+  }
+}
+
+double median_ratio(const contender& slow, const contender& fast) {
+  std::vector<double> ratios;
+  for (std::size_t i = 0; i < slow.seconds.size(); ++i) ratios.push_back(slow.seconds[i] / fast.seconds[i]);
+  std::nth_element(ratios.begin(), ratios.begin() + static_cast<std::ptrdiff_t>(ratios.size() / 2), ratios.end());
+  return ratios[ratios.size() / 2];
 }
 
 #ifdef WITH_PCRE2
@@ -69,26 +103,30 @@ std::size_t count_links(const std::string& text, bool include_code) {
 }
 
 void measure(const std::string& name, const std::string& text) {
-  const double size = static_cast<double>(text.size()) / 1e9;
-  volatile std::size_t sink = 0;
-  const double extract = best_seconds([&] { sink = memoria::extract_wikilinks(text).size(); });
-  const double lazy = best_seconds([&] { sink = count_links(text, true); });
-  const double reader = best_seconds([&] { sink = count_links(text, false); });
-  std::printf("%-22s %10zu bytes %8zu links  extract %6.2f  lazy %6.2f  reader %6.2f GB/s", name.c_str(), text.size(),
-              count_links(text, true), size / extract, size / lazy, size / reader);
+  std::vector<contender> all = {{[&] { return memoria::extract_wikilinks(text).size(); }},
+                                {[&] { return count_links(text, true); }},
+                                {[&] { return count_links(text, false); }}};
 #ifdef WITH_PCRE2
   pcre2_jit jit;
-  const double fill = best_seconds([&] {
+  all.push_back({[&] {
     std::vector<std::string> out;
     jit.each(text, [&](const char* p, std::size_t n) { out.emplace_back(p, n); });
-    sink = out.size();
-  });
-  const double count = best_seconds([&] {
+    return out.size();
+  }});
+  all.push_back({[&] {
     std::size_t n = 0;
     jit.each(text, [&](const char*, std::size_t) { ++n; });
-    sink = n;
-  });
-  std::printf("  | pcre2: fill %6.2f count %6.2f | x%.2f x%.2f", size / fill, size / count, fill / extract, count / lazy);
+    return n;
+  }});
+#endif
+  compete(all);
+  std::vector<double> speed;
+  for (const contender& c : all) speed.push_back(static_cast<double>(text.size()) / 1e9 / c.best());
+  std::printf("%-22s %9zu bytes %7zu links  extract %5.2f  lazy %5.2f  reader %5.2f GB/s", name.c_str(), text.size(),
+              count_links(text, true), speed[0], speed[1], speed[2]);
+#ifdef WITH_PCRE2
+  std::printf("  | pcre2: fill %5.2f count %5.2f | extract x%.2f lazy x%.2f", speed[3], speed[4],
+              median_ratio(all[3], all[0]), median_ratio(all[4], all[1]));
 #endif
   std::printf("\n");
   std::fflush(stdout);
@@ -97,12 +135,12 @@ void measure(const std::string& name, const std::string& text) {
 void hostile(const std::string& part, const std::string& name) {
   std::string text;
   while (text.size() < (1u << 20)) text += part;
-  volatile std::size_t sink = 0;
-  const double extract = best_seconds([&] { sink = memoria::extract_wikilinks(text).size(); });
-  const double lazy = best_seconds([&] { sink = count_links(text, true); });
-  const double reader = best_seconds([&] { sink = count_links(text, false); });
-  std::printf("1 MiB of %-12s extract %7.3f ms  lazy %7.3f ms  reader %7.3f ms\n", name.c_str(), extract * 1e3, lazy * 1e3,
-              reader * 1e3);
+  std::vector<contender> all = {{[&] { return memoria::extract_wikilinks(text).size(); }},
+                                {[&] { return count_links(text, true); }},
+                                {[&] { return count_links(text, false); }}};
+  compete(all);
+  std::printf("1 MiB of %-12s extract %7.3f ms  lazy %7.3f ms  reader %7.3f ms\n", name.c_str(), all[0].best() * 1e3,
+              all[1].best() * 1e3, all[2].best() * 1e3);
 }
 
 }  // namespace
@@ -110,6 +148,10 @@ void hostile(const std::string& part, const std::string& name) {
 int main(int argc, char** argv) {
   namespace fs = std::filesystem;
   for (int i = 1; i < argc; ++i) {
+    if (std::isdigit(static_cast<unsigned char>(*argv[i]))) {
+      rounds = std::atoi(argv[i]);
+      continue;
+    }
     std::string text;
     for (const auto& entry : fs::recursive_directory_iterator(argv[i])) {
       if (entry.path().extension() != ".md" || !entry.is_regular_file()) continue;
