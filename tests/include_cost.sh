@@ -24,6 +24,8 @@ case $(cxx --version) in
   *) [ "$lines" -le 72000 ] || failed=1 ;;
 esac
 
+! cxx -E -dM header.cpp | grep -E '#define (_WINDOWS_|_INC_WINDOWS|WINAPI|DeleteFile) ' || failed=1  # no <windows.h>
+
 cxx -E -dD header.cpp | awk '
   /^# [0-9]+ "/ { ours = /memoria_fs\.hpp"/ }
   ours && /^#define / { sub(/\(.*/, "", $2); alive[$2] = 1 }
@@ -41,4 +43,9 @@ awk '/^\/\/ ---- / { json = /^\/\/ ---- \[json\] (definitions )?-/ } json && NF 
 sed -n 's/^ *#include <\(.*\)>.*/\1/p' "$top/memoria_fs.hpp" | sort -u |
   while read -r name; do printf '#if __has_include(<%s>)\n#include <%s>\n#endif\n' "$name" "$name"; done > system.hpp
 cxx -Wall -Wextra -Werror -include system.hpp -fsyntax-only "$top/tests/hostile_macros.cpp" || failed=1
+
+case $(cxx -dumpmachine) in
+  *mingw*) ;; # cannot see the other libraries
+  *) CXX="${CXX:-c++}" python3 -B "$top/tests/cost/compile_time.py" || failed=1 ;;
+esac
 exit $failed

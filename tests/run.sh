@@ -9,7 +9,8 @@ case $(uname -s) in
   Linux)
     install c++=g++ make=make cmake=cmake python3=python3 pkg-config=pkg-config \
       /usr/include/doctest/doctest.h=doctest-dev || exit 2
-    install meson=meson ninja=ninja-build strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs \
+    install /usr/include/nlohmann/json.hpp=nlohmann-json3-dev /usr/include/toml++/toml.h=libtomlplusplus-dev \
+      /usr/include/rapidjson/document.h=rapidjson-dev meson=meson ninja=ninja-build strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs \
       setfattr=attr setfacl=acl linux.uml=user-mode-linux busybox=busybox-static cpio=cpio valgrind=valgrind ||
       echo "some tests will be skipped" ;;
   Darwin) echo "macOS: needs 'xcode-select --install' and 'brew install cmake doctest python pkg-config'" ;;
