@@ -3323,30 +3323,25 @@ inline bool make_parents(const path& dir, bool durable, made_directories& made, 
   return make_parents(above, durable, made, s) && (make(own = {}) || s.fail(own));
 }
 
-inline os::directory open_parent(const path& parent, bool create, bool durable, made_directories& made, status& s) {
-  status own;
-  os::directory d = os::open_directory(parent, own);
-  if (d.h) return d;
-  if (create && own.missing())
-    return make_parents(parent, durable, made, s) ? os::open_directory(parent, s) : std::move(d);
-  s.fail(own);
-  return d;
-}
-
 // The directories that a batch has open already, by the path they were asked for with.
 using open_directories = std::vector<std::pair<path, std::shared_ptr<const os::directory>>>;
 
-inline std::shared_ptr<const os::directory> open_shared(const path& parent, const write_options& options,
+inline std::shared_ptr<const os::directory> open_folder(const path& folder, const write_options& options,
                                                         made_directories& made, open_directories* known, status& s) {
   if (known != nullptr) {
     for (const auto& entry : *known) {
-      if (entry.first == parent) return entry.second;
+      if (entry.first == folder) return entry.second;
     }
   }
-  os::directory d = open_parent(parent, options.create_parents, options.durable == durability::full, made, s);
-  if (!d.h) return nullptr;
+  status own;
+  os::directory d = os::open_directory(folder, own);
+  if (!d.h && options.create_parents && own.missing()) {
+    own = {};
+    if (make_parents(folder, options.durable == durability::full, made, own)) d = os::open_directory(folder, own);
+  }
+  if (!d.h) return s.fail(own), nullptr;
   auto shared = std::make_shared<const os::directory>(std::move(d));
-  if (known != nullptr) known->emplace_back(parent, shared);
+  if (known != nullptr) known->emplace_back(folder, shared);
   return shared;
 }
 
@@ -3356,7 +3351,7 @@ inline bool locate(path file, const write_options& options, target& t, status& s
   for (int links = 0; links <= symlink_limit; ++links) {
     path parent;
     if (!split_name(file, parent, t.name, s)) return false;
-    t.dir = open_shared(parent, options, t.made, known, s);
+    t.dir = open_folder(parent, options, t.made, known, s);
     t.folder = parent;
     if (!t.dir) return false;
     status own;
@@ -6754,25 +6749,19 @@ inline bool lock_state(const path& file, const write_options& options, const dea
   }
 }
 
-struct corruption {
-  bool found = false;
-  path backup;
-  json_problem problem;
-};
-
 // What a state file holds.
 struct loaded {
   json value;
   bool existed = false;
   std::string text;
   os::info file;
+  bool corrupt = false;  // bytes were read that are not JSON; `value` may come from a generation all the same
+  json_problem problem;  // what is wrong with them
+  path backup;           // where they are now
 };
 
-inline json_parse_options state_dialect(std::size_t max_depth) { return {json_dialect::python, max_depth}; }
-
-// Reads and parses. A missing file is not a failure; bytes that are not JSON set `bad` and leave `s` clear.
-inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, corruption& bad,
-                      status& s) {
+// Reads and parses. A missing file is not a failure; nor are bytes that are not JSON: they set `corrupt`.
+inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, status& s) {
   os::handle h;
   status own;
   const bool opened = patiently(std::chrono::milliseconds{500}, own, [&](status& attempt) {
@@ -6780,14 +6769,12 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
     return static_cast<bool>(h);
   });
   out = {};
-  bad = {};
   if (!opened) return own.missing() || s.fail(own);
   if (!read_regular(h, out.file, out.text, s)) return false;
   out.existed = true;
-  out.value = json::parse(out.text, state_dialect(max_depth), bad.problem);
-  if (!bad.problem) return true;
-  bad.found = bad.problem.code == errc::corrupt_json;
-  return bad.found || s.fail("", bad.problem.code, bad.problem.message());
+  out.value = json::parse(out.text, json_parse_options{json_dialect::python, max_depth}, out.problem);
+  out.corrupt = out.problem.code == errc::corrupt_json;
+  return !out.problem || out.corrupt || s.fail("", out.problem.code, out.problem.message());
 }
 
 inline path::string_type backup_stamp() {
@@ -6857,10 +6844,9 @@ inline void prune_backups(const target& t, unsigned keep) {
 inline bool find_generation(const target& t, const recovery_options& options, loaded& previous, path::string_type& name,
                             status& s) {
   for (unsigned n = 1; n <= options.generations; ++n) {
-    corruption bad;
     name = generation_name(t.name, n);
-    if (!load_from(*t.dir, name.c_str(), options.max_depth, previous, bad, s)) return false;
-    if (previous.existed && !bad.found) return true;
+    if (!load_from(*t.dir, name.c_str(), options.max_depth, previous, s)) return false;
+    if (previous.existed && !previous.corrupt) return true;
   }
   previous = {};
   return true;
@@ -6886,8 +6872,7 @@ inline bool restore_generation(const target& t, const loaded& judged, const load
   replacement r(beside(t, t.name), write_options(), &generation);
   if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !copy_aside(t, judged, backup, s)) return false;
   if (publish_over(r, moved, as_judged, s)) return sync_after_rename(r, s);
-  status
-      ignored;  // the corrupt file is in its place, or somebody has replaced it, or nobody knows: then the copy stays
+  status ignored;  // the copy goes, unless nobody knows whether the corrupt file is in its place or was replaced
   if (!r.name.empty()) os::unlink_at(*t.dir, backup.c_str(), ignored);
   return false;
 }
@@ -6920,20 +6905,19 @@ inline void deliver(const recovery_report& report, const recovery_reporter& repo
   }
 }
 
-inline recovery_report::damage damage_of(const loaded& judged, const json_problem& problem) {
+inline recovery_report::damage damage_of(const loaded& judged) {
   using damage = recovery_report::damage;
   if (judged.text.empty()) return damage::empty;
   if (judged.text.back() == '\0') return damage::zeros;
-  return problem.offset > judged.text.find_last_not_of(" \t\r\n") ? damage::truncated : damage::syntax;
+  return judged.problem.offset > judged.text.find_last_not_of(" \t\r\n") ? damage::truncated : damage::syntax;
 }
 
 // With the lock held: reads; if the bytes are not JSON, sets the file aside and comes back with a good generation or
-// with `existed` false. `bad` says what was found.
-inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, corruption& bad,
-                               status& s) {
+// with `existed` false.
+inline bool load_or_quarantine(const target& t, const recovery_options& options, loaded& out, status& s) {
   for (;;) {
-    if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
-    if (!bad.found) return true;
+    if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, s)) return false;
+    if (!out.corrupt) return true;
     loaded previous;
     path::string_type backup, generation;
     bool moved = false;
@@ -6945,40 +6929,41 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     if (!done) continue;
     recovery_report report;
     report.file = t.folder / t.name;
-    report.found = damage_of(out, bad.problem);
-    report.backup = bad.backup = t.folder / backup;
-    report.problem = bad.problem;
+    report.found = damage_of(out);
+    report.backup = previous.backup = t.folder / backup;
+    report.problem = previous.problem = out.problem;
     if (previous.existed) {
       report.used = recovery_report::source::generation;
       report.generation = t.folder / generation;
     }
     out = std::move(previous);
+    out.corrupt = true;
     prune_backups(t, options.max_backups);
     deliver(report, options.reporter);
     if (options.on_corruption == corruption_policy::use_default) return true;
-    return s.fail("", make_error_code(errc::corrupt_json), bad.problem.message());
+    return s.fail("", make_error_code(errc::corrupt_json), out.problem.message());
   }
 }
 
 // Loads without a lock; only a corrupt file makes it take the lock and look again.
-inline bool load_state(const path& file, const recovery_options& options, loaded& out, corruption& bad, status& s) {
+inline bool load_state(const path& file, const recovery_options& options, loaded& out, status& s) {
   target t;
   status own;
   if (!locate(file, where_it_is(), t, own)) return own.missing() || s.fail(own);
-  if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, bad, s)) return false;
-  if (!bad.found) return true;
+  if (!load_from(*t.dir, t.name.c_str(), options.max_depth, out, s)) return false;
+  if (!out.corrupt) return true;
   state_lock lock;
   target locked;
   return lock_state(file, where_it_is(), deadline_in(options.timeout), locked, lock, s) &&
-         load_or_quarantine(locked, options, out, bad, s);
+         load_or_quarantine(locked, options, out, s);
 }
 
-inline bool load_strictly(const path& file, loaded& out, corruption& bad, status& s) {
+inline bool load_strictly(const path& file, loaded& out, status& s) {
   target t;
   if (!locate(file, where_it_is(), t, s)) return false;
-  if (!load_from(*t.dir, t.name.c_str(), recovery_options{}.max_depth, out, bad, s)) return false;
+  if (!load_from(*t.dir, t.name.c_str(), recovery_options{}.max_depth, out, s)) return false;
   if (!out.existed) return s.fail("open", std::make_error_code(std::errc::no_such_file_or_directory));
-  return !bad.found || s.fail("", bad.problem.code, bad.problem.message());
+  return !out.corrupt || s.fail("", out.problem.code, out.problem.message());
 }
 
 inline bool to_text(const json& value, const save_options& options, std::string& text, status& s) {
@@ -7013,69 +6998,55 @@ inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json
   return true;
 }
 
-inline bool update_state(const path& file, json& value, json_change change, const update_options& options,
-                         corruption& bad, status& s) {
+inline bool change_state(const path& file, const json& fallback, json_change change, const update_options& options,
+                         loaded& current, status& s) {
   target t;
   state_lock lock;
-  loaded current;
   if (!lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
-  if (!load_or_quarantine(t, options.recovery, current, bad, s)) return false;
+  if (!load_or_quarantine(t, options.recovery, current, s)) return false;
   t.existing = current.file;
-  if (current.existed) value = std::move(current.value);
-  if (!change.call(change.object, value)) return true;
+  if (!current.existed) current.value = fallback;
+  if (!change.call(change.object, current.value)) return true;
   std::string text;
-  return to_text(value, options, text, s) && replace_target(std::move(t), text, options, s);
+  return to_text(current.value, options, text, s) && replace_target(std::move(t), text, options, s);
 }
 
-// The two forms of a function that may find the file corrupt: as report_to and or_throw, but `work` has a `corruption&`
-// before its status, and the fallback belongs to the error.
-template <class F>
-auto report_state_to(std::error_code& ec, F&& work) {
-  corruption bad;
-  return report_to(ec, [&](status& s) { return work(bad, s); });
+// As report_to and or_throw, for functions that may find the file corrupt: `work(arguments..., loaded&, status&)`. What
+// was loaded is empty after a failure.
+template <class F, class... A>
+loaded report_loading_to(std::error_code& ec, F&& work, A&&... arguments) {
+  loaded found;
+  status s;
+  if (!work(std::forward<A>(arguments)..., found, s)) found = {};
+  ec = s.code;
+  return found;
 }
 #if MEMORIA_FS_EXCEPTIONS
-template <class F>
-auto or_throw_state(const char* operation, const path& file, const json& fallback, F&& work) {
+template <class F, class... A>
+loaded load_or_throw(const char* operation, const path& file, const json& fallback, F&& work, A&&... arguments) {
+  loaded found;
   status s;
-  corruption bad;
-  auto result = work(bad, s);
-  if (s.failed() && bad.found) throw state_corruption_error(operation, file, s, bad.backup, fallback, bad.problem);
+  work(file, std::forward<A>(arguments)..., found, s);
+  if (s.failed() && found.corrupt) {
+    throw state_corruption_error(operation, file, s, found.backup, fallback, found.problem);
+  }
   throw_if_failed(operation, file, s);
-  return result;
+  return found;
 }
 #endif
 
-// These give the value of the public function, or an empty one after a failure.
-inline json_snapshot snapshot_of(const path& file, const json& fallback, const recovery_options& options,
-                                 corruption& bad, status& s) {
-  loaded found;
-  if (!load_state(file, options, found, bad, s)) return {};
-  return {found.existed ? std::move(found.value) : fallback, found.existed, std::move(found.text)};
-}
-
-inline json strict_value(const path& file, corruption& bad, status& s) {
-  loaded found;
-  return load_strictly(file, found, bad, s) ? std::move(found.value) : json();
-}
-
-inline json updated(const path& file, const json& fallback, json_change change, const update_options& options,
-                    corruption& bad, status& s) {
-  json value = fallback;
-  return update_state(file, value, change, options, bad, s) ? std::move(value) : json();
+inline json_snapshot snapshot_of(loaded&& found, json&& fallback) {
+  return {std::move(found.existed ? found.value : fallback), found.existed, std::move(found.text)};
 }
 
 MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change, const update_options& options,
                                     std::error_code& ec) {
-  return report_state_to(ec,
-                         [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
+  return report_loading_to(ec, change_state, file, fallback, change, options).value;
 }
-
 #if MEMORIA_FS_EXCEPTIONS
 MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change change,
                                     const update_options& options) {
-  return or_throw_state("update_json", file, fallback,
-                        [&](corruption& bad, status& s) { return updated(file, fallback, change, options, bad, s); });
+  return load_or_throw("update_json", file, fallback, change_state, fallback, change, options).value;
 }
 #endif
 
@@ -7099,9 +7070,8 @@ MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* ope
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
                                                    std::error_code& ec) {
-  return detail::report_state_to(ec, [&](detail::corruption& bad, detail::status& s) {
-    return detail::snapshot_of(file, fallback, options, bad, s);
-  });
+  detail::loaded found = detail::report_loading_to(ec, detail::load_state, file, options);
+  return ec ? json_snapshot() : detail::snapshot_of(std::move(found), std::move(fallback));
 }
 
 MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options,
@@ -7110,9 +7080,7 @@ MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, 
 }
 
 MEMORIA_FS_INLINE json load_json(const path& file, std::error_code& ec) {
-  return detail::report_state_to(ec, [&](detail::corruption& bad, detail::status& s) {
-    return detail::strict_value(file, bad, s);
-  });
+  return detail::report_loading_to(ec, detail::load_strictly, file).value;
 }
 
 MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options,
@@ -7126,24 +7094,14 @@ MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& s
 }
 
 #if MEMORIA_FS_EXCEPTIONS
-namespace detail {
-
-inline json_snapshot snapshot_or_throw(const char* operation, const path& file, const json& fallback,
-                                       const recovery_options& options) {
-  return or_throw_state(operation, file, fallback,
-                        [&](corruption& bad, status& s) { return snapshot_of(file, fallback, options, bad, s); });
-}
-
-}  // namespace detail
-
 MEMORIA_FS_INLINE json load_json_with_recovery(const path& file, json fallback, const recovery_options& options) {
-  return detail::snapshot_or_throw("load_json_with_recovery", file, fallback, options).value;
+  using namespace detail;
+  loaded found = load_or_throw("load_json_with_recovery", file, fallback, load_state, options);
+  return std::move(found.existed ? found.value : fallback);
 }
 
 MEMORIA_FS_INLINE json load_json(const path& file) {
-  return detail::or_throw_state("load_json", file, json(), [&](detail::corruption& bad, detail::status& s) {
-    return detail::strict_value(file, bad, s);
-  });
+  return detail::load_or_throw("load_json", file, json(), detail::load_strictly).value;
 }
 
 MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save_options& options) {
@@ -7151,7 +7109,8 @@ MEMORIA_FS_INLINE void save_json(const path& file, const json& value, const save
 }
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options) {
-  return detail::snapshot_or_throw("load_json_snapshot", file, fallback, options);
+  using namespace detail;
+  return snapshot_of(load_or_throw("load_json_snapshot", file, fallback, load_state, options), std::move(fallback));
 }
 
 MEMORIA_FS_INLINE bool save_json_if_unchanged(const path& file, json_snapshot& snapshot, const json& value,
