@@ -2197,8 +2197,6 @@ inline bool without_nul(const path& p, status& s) {
 // ---- what a port provides
 
 directory open_directory(const path& p, status& s);
-// `follow` false: a symbolic link (reparse point) is an error; used by the confined walk.
-directory open_directory_at(const directory& d, name n, bool follow, status& s);
 handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s);
 bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file (Windows)
 bool get_info(const handle& h, info& out, status& s);
@@ -2290,10 +2288,6 @@ inline directory open_directory(const path& p, status& s) {
   const path full = p.empty() ? path(".") : p;
   if (!without_nul(p, s)) return {};
   return {open_any(AT_FDCWD, full.c_str(), O_RDONLY | O_DIRECTORY, 0, s), full};
-}
-
-inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
-  return {open_any(fd(d), n, O_RDONLY | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW), 0, s), d.full / n};
 }
 
 inline int native_flags(unsigned flags) noexcept {
@@ -2529,18 +2523,11 @@ inline bool unlink_at(const directory& d, name n, status& s) {
 }
 
 inline bool read_link_at(const directory& d, name n, path& target, status& s) {
-  std::string text(256, '\0');
-  for (;;) {
-    const auto got = call({"readlink", d.h.get(), n}, s,
-                          [&](std::size_t) { return ::readlinkat(fd(d), n, text.data(), text.size()); });
-    if (got == -1) return false;
-    if (static_cast<std::size_t>(got) < text.size()) {
-      text.resize(static_cast<std::size_t>(got));
-      target = path(std::move(text));
-      return true;
-    }
-    text.resize(text.size() * 2);
-  }
+  char text[4096];  // no system makes longer ones
+  const auto got = call({"readlink", d.h.get(), n}, s,
+                        [&](std::size_t) { return ::readlinkat(fd(d), n, text, sizeof text); });
+  if (got >= 0) target = std::string(text, static_cast<std::size_t>(got));
+  return got >= 0;
 }
 
 inline bool make_directory_at(const directory& d, name n, status& s) {
@@ -2683,17 +2670,6 @@ inline directory syncable(const directory& d, status& s) {
   return {open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, 0, s), d.full};
 }
 
-// The text of the link at `p`. False: it is no link, and with `missing` nothing below `p` can be one either.
-inline bool read_link(const std::string& p, std::string& text, bool& missing) {
-  char buffer[4096];
-  status own;
-  const auto got = call({"readlink", -1, p.c_str()}, own,
-                        [&](std::size_t) { return ::readlink(p.c_str(), buffer, sizeof buffer); });
-  missing = got == -1 && own.code.value() != EINVAL;
-  if (got > 0) text.assign(buffer, static_cast<std::size_t>(got));
-  return got > 0;
-}
-
 inline bool resolve(path::string_type& at, const path::string_type& more) {
   struct known_link {
     std::string place, leads_to;
@@ -2726,10 +2702,10 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
     }
     at.append(1, '/').append(component);
     if (dead != none) continue;
-    std::string target;
-    bool missing = false;
-    if (!read_link(at, target, missing)) {
-      if (missing) dead = at.size();
+    path target;
+    status own;
+    if (!read_link_at(directory(), at.c_str(), target, own)) {
+      if (own.code.value() != EINVAL) dead = at.size();  // EINVAL: it is there, and no link
       continue;
     }
     std::size_t link = 0;
@@ -2741,8 +2717,8 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
     }
     if (link == most_links) return false;
     links.push_back({at, {}, false});
-    at.resize(target.front() == '/' ? 0 : parent);
-    todo.push_back({std::move(target), 0, link});
+    at.resize(target.is_absolute() ? 0 : parent);
+    todo.push_back({target.native(), 0, link});
   }
   if (at.empty()) at = "/";
   return true;
@@ -2860,10 +2836,6 @@ inline directory open_directory(const path& p, status& s) {
 inline directory open_unmovable(path full, unsigned long flags, status& s) {
   handle h = open_any(full.native(), 0x81, share_no_delete, open_existing, backup_semantics | flags, s);
   return as_directory(std::move(h), std::move(full), s);
-}
-
-inline directory open_directory_at(const directory& d, name n, bool follow, status& s) {
-  return open_unmovable(join(d, n), follow ? 0 : open_reparse_point, s);
 }
 
 inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
@@ -3085,7 +3057,7 @@ bool list(const directory& d, F&& visit, status& s) {
 
 template <class F>
 bool list_at(const directory& d, name n, F&& visit, status& s) {
-  const directory inner = open_directory_at(d, n, false, s);
+  const directory inner = open_unmovable(join(d, n), open_reparse_point, s);
   return inner.h && list(inner, visit, s);
 }
 
