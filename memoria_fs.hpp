@@ -427,8 +427,8 @@ struct append_options {
   std::chrono::milliseconds timeout = forever;  // for the lock
 };
 
-// Reading a log of lines: a last line without its newline is one that nobody acknowledged, or one that is being written;
-// a line that ends and is not what it should be is damage.
+// Reading a log of lines: a last line without its newline is one that nobody acknowledged, or that is being written; a
+// line that ends and is not what it should be is damage.
 //
 // Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
 // writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is
@@ -2683,6 +2683,7 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
   if (at == "/") at.clear();
   std::vector<text_to_follow> todo = {{more, 0, none}};
   std::vector<known_link> links;
+  path target;
   for (std::size_t dead = none; !todo.empty();) {  // dead: length of the first path that is not there
     const std::string& text = todo.back().text;
     const std::size_t begin = text.find_first_not_of('/', todo.back().next);
@@ -2702,7 +2703,6 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
     }
     at.append(1, '/').append(component);
     if (dead != none) continue;
-    path target;
     status own;
     if (!read_link_at(directory(), at.c_str(), target, own)) {
       if (own.code.value() != EINVAL) dead = at.size();  // EINVAL: it is there, and no link
@@ -9100,8 +9100,8 @@ DOCTEST_TEST_CASE("a file that lost bytes the system had accepted is not publish
   put(here / "f", "old");
   detail::os::seam() = [](const detail::os::event& e) {
     struct ::stat st = {};
-    const bool full = std::string_view(e.call) == "fstat" && ::fstat(static_cast<int>(e.handle), &st) == 0 && st.st_size == 11;
-    if (full) DOCTEST_CHECK(::ftruncate(static_cast<int>(e.handle), 7) == 0);
+    const bool asked = std::string_view(e.call) == "fstat" && ::fstat(static_cast<int>(e.handle), &st) == 0;
+    if (asked && st.st_size == 11) DOCTEST_CHECK(::ftruncate(static_cast<int>(e.handle), 7) == 0);
     return detail::os::verdict{};
   };
   std::error_code ec;
@@ -9621,30 +9621,33 @@ DOCTEST_TEST_CASE("readers need not create the lock file") {
   DOCTEST_CHECK(here.names().empty());
 }
 
-DOCTEST_TEST_CASE("a lock on a file that was deleted meanwhile is not a lock") {
-  const scratch here;
-  const path file = here / "l";
-  static path victim;
-  victim = file;
-  std::error_code ec;
-  put(file, "");
-  static bool deleted;
-  deleted = false;
-  detail::os::seam() = [](const detail::os::event& e) {
-    const std::string_view call = e.call;
-    if (!deleted && (call == "flock" || call == "LockFileEx")) {
-      std::error_code ignored;
-      deleted = std::filesystem::remove(victim, ignored);
+DOCTEST_TEST_CASE("a lock on a file that was deleted, or replaced, meanwhile is not a lock") {
+  for (const bool replaced : {false, true}) {
+    const scratch here;
+    const path file = here / "l";
+    static path victim;
+    static bool deleted, again;
+    victim = file, deleted = false, again = replaced;
+    std::error_code ec;
+    put(file, "");
+    detail::os::seam() = [](const detail::os::event& e) {
+      const std::string_view call = e.call;
+      if (!deleted && (call == "flock" || call == "LockFileEx")) {
+        std::error_code ignored;
+        std::filesystem::rename(victim, victim.parent_path() / "old", ignored);  // keeps its inode from being used again
+        deleted = !ignored;
+        if (again && deleted) put(victim, "");
+      }
+      return detail::os::verdict{};
+    };
+    const file_lock l(file, ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(l.owns_lock());
+    if (deleted) {
+      const file_lock second(file, try_once(), ec);
+      DOCTEST_CHECK(ec == errc::lock_timeout);  // both know the same, living file
     }
-    return detail::os::verdict{};
-  };
-  const file_lock l(file, ec);
-  detail::os::seam() = nullptr;
-  DOCTEST_CHECK(!ec);
-  DOCTEST_CHECK(l.owns_lock());
-  if (deleted) {
-    const file_lock second(file, try_once(), ec);
-    DOCTEST_CHECK(ec == errc::lock_timeout);  // both know the same, living file
   }
 }
 

@@ -170,7 +170,7 @@ class Workshop:
             return None, "does not compile: " + problem
         command = [program] if tool == "unit" else [sys.executable, "-B", os.path.join(rig.HERE, tool + ".py")] + arguments
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
                                   env=dict(os.environ, SCENARIO=program, TMPDIR=self.base))
         except subprocess.TimeoutExpired:
             return False, "hangs"

@@ -32,7 +32,8 @@ FITTING = {
     "unlinkat": "EIO EACCES EROFS EINTR", "mkdirat": "EACCES ENOSPC EDQUOT EROFS EINTR", "newfstatat": "EIO EACCES EINTR",
     "fstat": "EIO", "flock": "ENOLCK EIO EINTR", "fchmod": "EIO EPERM EROFS EINTR", "fchown": "EPERM EIO EINTR",
     "fcntl": "EMFILE", "close": "EIO ENOSPC EINTR", "getrandom": "ENOSYS EINTR", "sync_file_range": "EIO ENOSPC",
-    "getdents64": "EIO", "lseek": "EIO", "rmdir": "EIO EACCES", "llistxattr": "EIO EOPNOTSUPP EACCES ENOENT",
+    "getdents64": "EIO", "lseek": "EIO", "rmdir": "EIO EACCES", "getcwd": "ENOENT",
+    "llistxattr": "EIO EOPNOTSUPP EACCES ENOENT",
     "lgetxattr": "EIO ENODATA", "flistxattr": "EIO", "fsetxattr": "ENOSPC EPERM", "fgetxattr": "EIO", "fremovexattr": "EIO",
 }
 STEP = {"openat": "open", "newfstatat": "f?stat|opendir", "fcntl": "fcntl|opendir", "renameat": "rename", "renameat2": "rename",
