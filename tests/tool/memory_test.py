@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Tests of flush, hook, compile, log, state and doctor, as their users meet them; pipeline.py has what takes many processes.
+"""Tests of flush, hook, compile, log, state and doctor, as their users meet them; pipeline.py has what takes many
+processes.
 
 Runs the program that $MEMORIA names, or builds one. One test:  memory_test.py State.test_set_and_get
 """
@@ -113,7 +114,7 @@ class Flush(Memory):
 
     def test_an_empty_answer_and_one_that_takes_too_long_are_failures(self):
         self.complains(self.flush(summarizer="echo"), 1, "answered nothing")
-        self.complains(self.flush(summarizer="sleep 60 & sleep 60", more=["--timeout", "0"]), 1, "gave no answer within 0 s")
+        self.complains(self.flush(summarizer="sleep 60 & sleep 60", more=["--timeout", "0"]), 1, "no answer within 0 s")
         self.complains(self.flush(summarizer="/no/such/command"), 1, "exit status 127")
 
     def test_the_same_session_within_a_minute_waits(self):
@@ -160,6 +161,23 @@ class Flush(Memory):
     def test_an_answer_that_is_not_utf8_becomes_utf8(self):
         self.flush(summarizer=r"printf 'caf\351'")
         self.assertIn("caf\ufffd", self.log())
+
+    @unittest.skipUnless(POSIX, "pseudo terminals")
+    def test_shows_that_it_waits_on_a_terminal_only(self):
+        def seen(errors):
+            command = [program(), "flush", self.context(), "s", "--dir", "d", "--summarizer", "sleep 1.5; echo x"]
+            done = subprocess.run(command, cwd=self.here, env=environment(), stdout=subprocess.DEVNULL, stderr=errors)
+            shutil.rmtree(self.here / "d")
+            return done.stderr or b""
+        try:
+            terminal, end = os.openpty()
+        except OSError:
+            self.skipTest("no pseudo terminals here")
+        seen(end)
+        os.close(end)
+        self.assertIn(b"\rwaiting for the summarizer, 1 s", os.read(terminal, 65536))
+        os.close(terminal)
+        self.assertEqual(seen(subprocess.PIPE), b"")
 
     def test_misuse_is_explained(self):
         self.complains(self.tool("flush", "x", "s"), 2, "missing: --summarizer CMD, or $MEMORIA_SUMMARIZER")
@@ -243,7 +261,8 @@ class Hook(Memory):
 
 
 class Compile(Memory):
-    ANSWER = "cat > prompt; printf 'cost_usd: 0.5\\n=== concepts/a.md ===\\n# A\\n[[concepts/b]]\\n=== concepts/b.md ===\\n# B\\n'"
+    ANSWER = ("cat > prompt; printf 'cost_usd: 0.5\\n=== concepts/a.md ===\\n# A\\n[[concepts/b]]\\n"
+              "=== concepts/b.md ===\\n# B\\n'")
 
     def compile(self, compiler=ANSWER, more=(), **settings):
         return self.tool("compile", "memory", "--compiler", compiler, *more, **settings)
@@ -357,7 +376,8 @@ class Log(Memory):
         status, out, _ = self.tool("log", "memory", "one\ntwo")
         self.assertEqual(status, 0)
         self.tool("log", "memory", "-", input=b"three\n\n")
-        self.assertRegex(self.log(), r"^# Daily log: [-\d]+\n\n### Note \(\d\d:\d\d\)\n\none\ntwo\n\n### Note \(\d\d:\d\d\)\n\nthree\n\n$")
+        self.assertRegex(self.log(), r"^# Daily log: [-\d]+\n\n### Note \(\d\d:\d\d\)\n\none\ntwo\n\n"
+                                     r"### Note \(\d\d:\d\d\)\n\nthree\n\n$")
         self.complains(self.tool("log", "memory", " "), 2, "TEXT is empty")
 
     def test_an_entry_begins_on_a_line_of_its_own(self):

@@ -138,10 +138,11 @@ class Pipeline(unittest.TestCase):
                     name.write_text(text)
                     tags[marker(session, text)] = tag
                     sessions.setdefault(session, []).append((marker(session, text), name))
-                    env = {**PLAIN, "FAILS": str(rng.choice([0, 0, 0, 1, 2, 3])), "COUNT": str(self.here / f"count {tag}")}
+                    fails, count = str(rng.choice([0, 0, 0, 1, 2, 3])), str(self.here / f"count {tag}")
                     running.append(subprocess.Popen(
-                        [program(), "flush", str(name), session, "--dir", "memory", "--summarizer", SUMMARIZER, "--retry-wait",
-                         "0", *(["--pending"] if i % 3 == 0 else [])], cwd=self.here, env=env, stdout=subprocess.DEVNULL,
+                        [program(), "flush", str(name), session, "--dir", "memory", "--summarizer", SUMMARIZER,
+                         "--retry-wait", "0", *(["--pending"] if i % 3 == 0 else [])], cwd=self.here,
+                        env={**PLAIN, "FAILS": fails, "COUNT": count}, stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL))
                 for victim in rng.sample(running, 3):
                     time.sleep(rng.uniform(0, 0.06))
@@ -176,8 +177,8 @@ class Pipeline(unittest.TestCase):
         counts = self.check_log(tags, killed)
         self.assertEqual(list(self.contexts.glob("*.md")), [])
         self.assertEqual([tags[mark] for mark in tags if counts[mark] != 1], [])
-        print(f"\nstorm: {len(tags)} contexts, {flushed} flushes ended well, {failed} failed, {killed} killed, {waiting} contexts "
-              f"waited; each is in the log once; {pythons} entries by Python; {watcher.reads} reads of the state")
+        print(f"\nstorm: {len(tags)} contexts, {flushed} flushes ended well, {failed} failed, {killed} killed, {waiting} "
+              f"contexts waited; each is in the log once; {pythons} entries by Python; {watcher.reads} reads of the state")
 
     def kill_at_each_call(self, command, prepare, check):
         """Runs a command, killed before each of its system calls that change something, one after the other."""
@@ -226,7 +227,7 @@ class Pipeline(unittest.TestCase):
             self.assertEqual(list(self.state()["sessions"]), ["s1"])
         points = self.kill_at_each_call(command, prepare, check)
         self.assertGreater(appended, 3)  # some of the kills came between the entry and the end
-        print(f"\ncrash: flush killed before each of {points} system calls, {appended} times with its entry in the log already")
+        print(f"\ncrash: flush killed before each of {points} system calls, {appended} times after its entry was in the log")
 
     def test_crash_of_a_compile(self):
         compiler = """cat > prompt; day=$(sed -n 's/^--- the log \\(.*\\) ---$/\\1/p' prompt); echo "$day" >> runs
@@ -246,7 +247,8 @@ class Pipeline(unittest.TestCase):
             state = self.memory / ".memoria" / "state.json"
             recorded = list(self.state().get("logs", {})) if state.exists() else []
             for day in recorded:
-                self.assertEqual((self.memory / "knowledge" / "days" / day).read_text().split(), [str(i) for i in range(1, 501)])
+                note = (self.memory / "knowledge" / "days" / day).read_text()
+                self.assertEqual(note.split(), [str(i) for i in range(1, 501)])
             before = runs.read_text().split() if runs.exists() else []
             done = self.run_tool("compile", "memory", "--compiler", compiler)
             self.assertEqual((done.returncode, done.stderr), (0, b""))
@@ -293,9 +295,10 @@ class Pipeline(unittest.TestCase):
 
     def test_detached(self):
         (self.here / "talk.jsonl").write_text(json.dumps({"role": "user", "content": "TAG one"}) + "\n")
-        waits = f": {self.here.name}; ps -o pid=,sess=,pgid= -p $PPID > ids; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo done"
-        hook = subprocess.Popen(["sh", "-c", "\"$0\" hook session-end --dir memory --summarizer \"$1\" || exit; sleep 60", program(), waits],
-                                cwd=self.here, env=PLAIN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        waits = "ps -o pid=,sess=,pgid= -p $PPID > ids; " + self.waits("done")
+        agent = '"$0" hook session-end --dir memory --summarizer "$1" || exit; sleep 60'
+        hook = subprocess.Popen(["sh", "-c", agent, program(), waits], cwd=self.here, env=PLAIN, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, start_new_session=True)
         hook.stdin.write(b'{"session_id": "s1", "transcript_path": "talk.jsonl"}')
         hook.stdin.close()
         self.until(lambda: (self.here / "begun").exists())  # the flush is at work
@@ -311,23 +314,28 @@ class Pipeline(unittest.TestCase):
 
     def test_detached_is_what_makes_the_difference(self):
         (self.here / "talk.md").write_text("x")
-        waits = f": {self.here.name}; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo done"
-        flush = subprocess.Popen([program(), "flush", "talk.md", "s1", "--dir", "memory", "--summarizer", waits], cwd=self.here,
-                                 env=PLAIN, start_new_session=True, stdout=subprocess.DEVNULL)
+        command = [program(), "flush", "talk.md", "s1", "--dir", "memory", "--summarizer", self.waits("done")]
+        flush = subprocess.Popen(command, cwd=self.here, env=PLAIN, start_new_session=True, stdout=subprocess.DEVNULL)
         self.until(lambda: (self.here / "begun").exists())
         os.killpg(flush.pid, signal.SIGHUP)
         self.assertEqual(flush.wait(), -signal.SIGHUP)  # and the summarizer with it
         self.until(lambda: not self.shells())
         self.assertTrue((self.here / "talk.md").exists())
 
+    def waits(self, answer):
+        """A command that answers when there is a file `go`, and ends with the test's directory at the latest."""
+        loop = "touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done"
+        return f": {self.here.name}; {loop}; echo {answer}"
+
     def shells(self):
-        done = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE)
-        return [line for line in done.stdout.decode().splitlines() if f": {self.here.name};" in line and line.startswith("/bin/sh")]
+        """Those that run such a command."""
+        lines = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE).stdout.decode().splitlines()
+        return [line for line in lines if f": {self.here.name};" in line and line.startswith("/bin/sh")]
 
     def test_one_compile_at_a_time(self):
         (self.memory / "daily").mkdir()
         (self.memory / "daily" / "2026-01-01.md").write_text("x")
-        waits = f": {self.here.name}; touch begun; while [ -e begun ] && [ ! -e go ]; do sleep 0.02; done; echo '=== n.md ==='"
+        waits = self.waits("'=== n.md ==='")
         first = subprocess.Popen([program(), "compile", "memory", "--compiler", waits], cwd=self.here, env=PLAIN,
                                  stdout=subprocess.PIPE)
         self.until(lambda: (self.here / "begun").exists())
