@@ -264,6 +264,21 @@ int main(int argc, char** argv) {
       {"simdjson", simdjson_work},
 #endif
   };
+#ifndef HAVE_YYJSON
+  std::printf("yyjson: not here\n");
+#endif
+#ifndef HAVE_RAPIDJSON
+  std::printf("RapidJSON: not here\n");
+#endif
+#ifndef HAVE_BOOST
+  std::printf("Boost.JSON: not here\n");
+#endif
+#ifndef HAVE_NLOHMANN
+  std::printf("nlohmann/json: not here\n");
+#endif
+#ifndef HAVE_SIMDJSON
+  std::printf("simdjson: not here\n");
+#endif
   const char* const operations[] = {"parse+destroy", "dump", "dump(2)", "cycle"};
   std::vector<std::vector<double>> product(4, std::vector<double>(libraries.size(), 0));
   std::vector<std::vector<std::vector<double>>> by_round(4, std::vector<std::vector<double>>(libraries.size()));  // sums of logarithms
