@@ -706,13 +706,14 @@ class confined_dir {
 //   no implicit conversion out of a json; get<T>() checks type and range, and never rounds towards an integer
 //   a missing key through a const operator[] is null; an index may append, but not skip
 //
-// A json behaves like an int between threads: any number may read it, one may change it while nobody reads.
-// Nothing here recurses by the depth of a document: parsing, copying, comparing, dumping and destroying a tree a million
-// levels deep need no deep stack.
+// A json behaves like an int between threads: any number may read it, one may change it while nobody reads. Nothing
+// here recurses by the depth of a document: parsing, copying, comparing, dumping and destroying a tree a million levels
+// deep need no deep stack.
 
 // strict: RFC 8259. Refused: NaN and Infinity, unpaired surrogate escapes (they name no character), a byte order mark,
 //   numbers beyond the largest double (integers are never too large). Tiny numbers become zero. `-0` is the integer 0.
-// python: what CPython 3.11's json.loads(str) accepts: NaN, Infinity and -Infinity, unpaired surrogates (kept as WTF-8),
+// python: what CPython 3.11's json.loads(str) accepts: NaN, Infinity and -Infinity, unpaired surrogates (kept as
+// WTF-8),
 //   1e400 is infinity; and a leading byte order mark. Integers of more than 4,300 digits, which CPython refuses since
 //   3.11 to save itself quadratic work, are accepted too.
 // In both the bytes have to be UTF-8 and the last of several equal keys wins, in the place of the first.
@@ -978,8 +979,9 @@ class json {
   bool is_primitive() const noexcept { return !is_structured(); }
 
   // T is bool, an integer or floating-point type, std::string, std::string_view (into this value), json, or a
-  // std::vector of one of these. Integers are had from every number whose value is one and fits (2.0, not 2.5); floating
-  // point from every number, rounded to nearest, if its size fits. get(ec) returns T() on failure; get_if nothing.
+  // std::vector of one of these. Integers are had from every number whose value is one and fits (2.0, not 2.5);
+  // floating point from every number, rounded to nearest, if its size fits. get(ec) returns T() on failure; get_if
+  // nothing.
   template <class T>
   std::optional<T> get_if() const;
 #if MEMORIA_FS_EXCEPTIONS
@@ -1052,8 +1054,8 @@ class json {
   const json& at(std::size_t index, std::error_code& ec) const { return found(find_element(index), is_array(), ec); }
 
   // Reading: null for what is not there. Writing: null becomes an object or array; a missing key is added at the end;
-  // the index one past the end appends a null. What cannot be (a key in a string, an index beyond) throws json_error; in
-  // a program without exceptions it gives a value that is thrown away, so check is_object() first.
+  // the index one past the end appends a null. What cannot be (a key in a string, an index beyond) throws json_error;
+  // in a program without exceptions it gives a value that is thrown away, so check is_object() first.
   const json& operator[](std::string_view key) const noexcept { return or_null(find_member(key)); }
   const json& operator[](std::size_t index) const noexcept { return or_null(find_element(index)); }
   json& operator[](std::string_view key);
@@ -1074,8 +1076,9 @@ class json {
   void reserve(std::size_t members);  // of an array or object
 
   // JSON Pointer (RFC 6901): "" is this value, "/users/0/name", with ~1 for '/' and ~0 for '~' in a key. find_pointer:
-  // nullptr for what is not there or is no pointer. set_pointer replaces or adds a value and returns it where it now is;
-  // members missing on the way become objects; in an array "-", or its size, appends. On an error nothing is changed.
+  // nullptr for what is not there or is no pointer. set_pointer replaces or adds a value and returns it where it now
+  // is; members missing on the way become objects; in an array "-", or its size, appends. On an error nothing is
+  // changed.
   const json* find_pointer(std::string_view pointer) const;
   json* find_pointer(std::string_view pointer) { return const_cast<json*>(std::as_const(*this).find_pointer(pointer)); }
 #if MEMORIA_FS_EXCEPTIONS
@@ -5481,9 +5484,9 @@ inline constexpr double ten_to[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e
 inline bool is_digit(char c) noexcept { return static_cast<unsigned char>(c - '0') < 10; }
 
 // The double nearest to a JSON number of any length and size; `mantissa` of its characters come before the exponent.
-// Without std::from_chars (libc++ before 20), and where that only says "out of range", strtod reads it: exactly, and alike
-// in every locale, since all it gets to see are digits and an exponent. The numbers half-way between two doubles have up to
-// 767 digits, so of those behind the 800th nothing matters but whether one is not zero.
+// Without std::from_chars (libc++ before 20), and where that only says "out of range", strtod reads it: exactly, and
+// alike in every locale, since all it gets to see are digits and an exponent. The numbers half-way between two doubles
+// have up to 767 digits, so of those behind the 800th nothing matters but whether one is not zero.
 inline double read_real(std::string_view number, std::size_t mantissa, std::int64_t exponent) {
 #ifdef __cpp_lib_to_chars
   double value;
@@ -5528,11 +5531,13 @@ inline char* write_real(char* out, double value) noexcept {
 }
 
 // -- Cells and their memory. A value's block begins with its capacity and how many words lie between it and the slab it
-// was cut from, if it was; payload points behind that: to the bytes of a string, the cells of an array, or of an object,
-// key and value in turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by copying them.
+// was cut from, if it was; payload points behind that: to the bytes of a string, the cells of an array, or of an
+// object, key and value in turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by
+// copying them.
 //
-// All smaller blocks of a parsed text are cut from slabs, which costs a few instructions and no bookkeeping. A slab lives
-// as long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a copy does not.
+// All smaller blocks of a parsed text are cut from slabs, which costs a few instructions and no bookkeeping. A slab
+// lives as long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a
+// copy does not.
 
 inline constexpr std::size_t short_max = 14, linear_max = 64, no_position = ~std::size_t{0};
 // Of a string: nothing in it needs a backslash; it is not UTF-8 throughout.
@@ -5616,8 +5621,8 @@ struct json_recycler {
   }
 };
 
-// Goes down without a stack: the first cell of a block is dealt with first, and then holds which block is around this one
-// and how many cells are left there. The others follow from the last to the second.
+// Goes down without a stack: the first cell of a block is dealt with first, and then holds which block is around this
+// one and how many cells are left there. The others follow from the last to the second.
 MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
   json_recycler garbage;
   json_cell c = root, *block = nullptr;
@@ -5671,8 +5676,8 @@ inline bool same_text(const json_cell& a, const json_cell& b) noexcept {
   return length_of(a) == length_of(b) && std::memcmp(memory_of(a), memory_of(b), length_of(a)) == 0;
 }
 
-// -- Members, and the index of a large object: two words of salt, then slots, each the position of a member, counted from
-// 1, below bits of its key's hash; at most every other slot is taken.
+// -- Members, and the index of a large object: two words of salt, then slots, each the position of a member, counted
+// from 1, below bits of its key's hash; at most every other slot is taken.
 
 inline bool is_indexed(const json_cell& c) noexcept { return c.kind == object_kind && capacity_of(c) > linear_max; }
 inline std::size_t slots_for(std::size_t capacity) noexcept { return std::size_t{2} << (64 - leading_zeros(capacity)); }
@@ -5861,7 +5866,8 @@ MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right
 
 // -- Strings of a text
 
-// Bytes that a JSON string cannot show as they are; if `high`, also those beyond ASCII, and DEL, which Python escapes too.
+// Bytes that a JSON string cannot show as they are; if `high`, also those beyond ASCII, and DEL, which Python escapes
+// too.
 inline lanes::mask special_bytes(const lanes& v, bool high) noexcept {
   const lanes::mask special = v.equal('"') | v.equal('\\') | v.below(0x20);
   return high ? special | v.high() | v.equal('\x7F') : special;
@@ -5902,9 +5908,9 @@ inline std::uint8_t flags_of(std::string_view s) noexcept {
   return flags;
 }
 
-// -- Parsing: values are pushed on one stack of cells; an array or object lies there behind a marker until it is closed,
-// and then moves into a block of just its size. Functions take the place to read at and return the place behind what they
-// read, or nullptr.
+// -- Parsing: values are pushed on one stack of cells; an array or object lies there behind a marker until it is
+// closed, and then moves into a block of just its size. Functions take the place to read at and return the place behind
+// what they read, or nullptr.
 
 class json_parser {
  public:
@@ -5917,8 +5923,8 @@ class json_parser {
     for (const json_cell& c : stack_) destroy(c);
   }
 
-  // The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for the
-  // end: a closing bracket, which most texts end in, or else the zero behind a copy.
+  // The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for
+  // the end: a closing bracket, which most texts end in, or else the zero behind a copy.
   bool run(json_cell& result, json_problem& problem) {
     const std::size_t size = text_.find_last_not_of(" \n\r\t") + 1;
     begin_ = text_.data();
@@ -6011,8 +6017,8 @@ class json_parser {
 
   bool in_object() const noexcept { return stack_[open_ - 1].info != 0; }
 
-  // The last of several equal keys wins, in the place of the first. A filter finds nearly all keys of a small object new
-  // at a glance; a large one has its index.
+  // The last of several equal keys wins, in the place of the first. A filter finds nearly all keys of a small object
+  // new at a glance; a large one has its index.
   void close() {
     json_cell* const first = stack_.data() + open_;
     json_cell& made = first[-1];
@@ -10825,6 +10831,19 @@ DOCTEST_TEST_CASE("doubles look as Python's repr shows them") {
       {"0.000000000000000000000000000000000000000000000000000000000000000012", "1.2e-65"},
       {"100000000000000000000000000000000000000000000000000.0", "1e+50"}, {"1e100", "1e+100"}, {"12e-1", "1.2"}};
   for (const auto& pair : pairs) DOCTEST_CHECK(rewritten(pair[0]) == pair[1]);
+}
+
+DOCTEST_TEST_CASE("decimals of up to 15 digits are written as they were read") {
+  for (std::uint64_t n = 1000; n < 100'000'000'000'000; n += n / 7) {
+    for (std::size_t places = 1; places < 8; ++places) {
+      std::string text = std::to_string(n * 10 + 1 + n % 9);
+      if (text.size() <= places) text.insert(0, places + 1 - text.size(), '0');
+      text.insert(text.size() - places, ".");
+      if (text.compare(0, 6, "0.0000") == 0) continue;  // would get an exponent
+      DOCTEST_REQUIRE(rewritten(text) == text);
+      DOCTEST_REQUIRE(rewritten("-" + text) == "-" + text);
+    }
+  }
 }
 
 DOCTEST_TEST_CASE("half-way numbers of hundreds of digits are rounded to even") {
