@@ -4220,39 +4220,29 @@ inline std::size_t find_byte(std::string_view text, char c, std::size_t from, st
   return found == nullptr ? to : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
-// Two lanes of bytes from text[at] on, as a mask of `lanes::bits` each; where the text ends before, of a copy filled up
-// with zeros, which nothing looks for.
-class window {
- public:
-  static constexpr std::size_t size = lanes::bits * 2 * lanes::width <= 64 ? 2 * lanes::width : lanes::width;
+// The verdicts on two lanes of bytes from text[at] on, `lanes::bits` for each; where the text ends before, of a copy
+// filled up with zeros, which nothing looks for.
+constexpr std::size_t window = lanes::bits * 2 * lanes::width <= 64 ? 2 * lanes::width : lanes::width;
 
-  window(std::string_view text, std::size_t at) noexcept : p_(text.data() + at) {
-    const std::size_t left = text.size() - at;
-    if (left >= size) return;
-    std::memset(rest_, 0, size);
-    if (left != 0) std::memcpy(rest_, p_, left);
-    p_ = rest_;
+template <class Verdict>
+std::uint64_t marks_at(std::string_view text, std::size_t at, Verdict verdict) noexcept {
+  char rest[window];
+  const char* p = text.data() + at;
+  if (text.size() - at < window) {
+    std::memset(rest, 0, window);
+    std::memcpy(rest, p, text.size() - at);
+    p = rest;
   }
-  window(const window&) = delete;
-  window& operator=(const window&) = delete;
-
-  template <class Verdict>
-  std::uint64_t marks(Verdict verdict) const noexcept {
-    std::uint64_t m = verdict(lanes::load(p_)).verdict();
-    if constexpr (size > lanes::width) m |= verdict(lanes::load(p_ + lanes::width)).verdict() << lanes::width;
-    return m;
-  }
-
- private:
-  const char* p_;
-  char rest_[size];
-};
+  std::uint64_t marks = verdict(lanes::load(p)).verdict();
+  if constexpr (window > lanes::width) marks |= verdict(lanes::load(p + lanes::width)).verdict() << lanes::width;
+  return marks;
+}
 
 // The first byte at or after `at` that the verdict holds for, else the end.
 template <class Verdict>
 std::size_t find_where(std::string_view text, std::size_t at, Verdict verdict) noexcept {
-  for (; at < text.size(); at += window::size) {
-    const std::uint64_t marks = window(text, at).marks(verdict);
+  for (; at < text.size(); at += window) {
+    const std::uint64_t marks = marks_at(text, at, verdict);
     if (marks != 0) return at + first_lane(marks);
   }
   return text.size();
@@ -4311,36 +4301,23 @@ inline bool rest_is_blank(std::string_view text, std::size_t at) noexcept {
 
 // ---- white space as Python's str.strip knows it: str.isspace of the characters, which is more than Unicode White_Space
 
-inline bool is_python_space(unsigned char c) noexcept {
-  return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F);
+inline bool is_python_space(char32_t c) noexcept {
+  return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-// U+0085, 00A0, 1680, 2000 to 200A, 2028, 2029, 202F, 205F, 3000
-inline bool is_wide_space(std::string_view s) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  if (s.size() == 2) return byte(0) == 0xC2 && (byte(1) == 0x85 || byte(1) == 0xA0);
-  if (s.size() != 3) return false;
-  const auto unit = [&](std::size_t i) { return unsigned{byte(i)}; };
-  const unsigned code = unit(0) << 16 | unit(1) << 8 | unit(2);
-  return code == 0xE19A80 || (code >= 0xE28080 && code <= 0xE2808A) || code == 0xE280A8 || code == 0xE280A9 ||
-         code == 0xE280AF || code == 0xE2819F || code == 0xE38080;
-}
-
-// A lead byte is never a continuation byte, so what looks like a white space at either end is one.
 inline std::string_view strip(std::string_view s) noexcept {
-  const auto plain = [](char c) { return c > ' ' && c < 0x7F; };
-  const auto space = [](std::string_view end) {
-    return end.size() == 1 ? is_python_space(static_cast<unsigned char>(end[0])) : is_wide_space(end);
-  };
-  for (std::size_t n = 1; n <= 3 && n <= s.size() && !plain(s.front());) {
-    const bool found = space(s.substr(0, n));
-    if (found) s.remove_prefix(n);
-    n = found ? 1 : n + 1;
+  while (!s.empty()) {
+    const decoded first = decode_utf8(s, 0);
+    if (first.length == 0 || !is_python_space(first.code)) break;
+    s.remove_prefix(first.length);
   }
-  for (std::size_t n = 1; n <= 3 && n <= s.size() && !plain(s.back());) {
-    const bool found = space(s.substr(s.size() - n));
-    if (found) s.remove_suffix(n);
-    n = found ? 1 : n + 1;
+  while (!s.empty()) {
+    std::size_t n = 1;
+    while (n < 3 && n < s.size() && (static_cast<unsigned char>(s[s.size() - n]) & 0xC0u) == 0x80) ++n;
+    const decoded last = decode_utf8(s, s.size() - n);
+    if (last.length != n || !is_python_space(last.code)) break;
+    s.remove_suffix(n);
   }
   return s;
 }
@@ -4691,12 +4668,12 @@ inline std::size_t after_comment(wikilink_scan& s, std::size_t at) noexcept {
 inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
   for (; at < s.text.size(); at = s.seen_end) {
     if (at >= s.seen_end) {
-      s.seen = window(s.text, at).marks([](lanes b) {
+      s.seen = marks_at(s.text, at, [](lanes b) {
         return ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
       });
-      s.seen_end = at + window::size;
+      s.seen_end = at + window;
     }
-    const std::uint64_t ahead = s.seen >> ((at + window::size - s.seen_end) * lanes::bits);
+    const std::uint64_t ahead = s.seen >> ((at + window - s.seen_end) * lanes::bits);
     if (ahead != 0) return at + first_lane(ahead);
   }
   return s.text.size();
@@ -8037,10 +8014,10 @@ MEMORIA_FS_INLINE bool wiki_article_exists(std::string_view link, const path& kn
 namespace detail {
 
 inline bool links_to(std::string_view text, std::string_view target) {
-  bracketed found;
-  wikilink_scan s = start_scan(text, true);
-  while (next_match(s, found)) {
-    if (strip(text.substr(found.open + 2, found.pipe - found.open - 2)) == target) return true;
+  wikilink_options everywhere;
+  everywhere.include_code = true;
+  for (const wikilink& link : wikilinks(text, everywhere)) {
+    if (strip(link.target) == target) return true;
   }
   return false;
 }
