@@ -12177,12 +12177,17 @@ struct neighbour {
   static inline path file;
   static inline std::string content;
   static inline long countdown = -1;
+  static inline int answer = 0;  // what that rename fails with
 
   static detail::os::verdict judge(const detail::os::event& e) {
-    if (countdown > 0 && std::string_view(e.call) == "rename" && --countdown == 0) put(file, content);
-    return {};
+    detail::os::verdict v;
+    if (countdown <= 0 || std::string_view(e.call) != "rename" || --countdown != 0) return v;
+    put(file, content);
+    v.error = answer;
+    return v;
   }
-  neighbour(path where, std::string what, long renames) {
+  neighbour(path where, std::string what, long renames, int error = 0) {
+    answer = error;
     file = std::move(where);
     content = std::move(what);
     countdown = renames;
@@ -12209,6 +12214,17 @@ DOCTEST_TEST_CASE("rename_article keeps what a neighbour writes at the last mome
     DOCTEST_CHECK(v.text("b.md") == (renames == 3 ? "[[b]] edited" : "[[b]]"));
     DOCTEST_CHECK(v.names().size() == 3);  // the notes and the lock
   }
+}
+
+DOCTEST_TEST_CASE("rename_article compares before it replaces where names cannot be exchanged") {
+  const vault v{{"a.md", "[[a]]"}, {"q.md", "[[a]]"}};
+  std::error_code ec;
+  {
+    const neighbour writes(v / "q.md", "[[a]] edited", 2, EINVAL);
+    rename_article(v.dir, "a", "b", ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(v.text("q.md") == "[[b]] edited");
 }
 
 DOCTEST_TEST_CASE("rename_article does not clobber what a neighbour writes under the new name at the last moment") {
