@@ -141,11 +141,7 @@ weverything() {  # weverything COMPILER STANDARD...: the header alone, in each w
 
 two_units() { CXX=$1 BUILD=$PWD sh "$top/tests/two_units/run.sh"; }
 
-fuzz() {
-  clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I"$top" "$top/tests/fuzz.cpp" -o fuzz || return
-  mkdir -p corpus
-  ./fuzz -max_total_time="${FUZZ_SECONDS:-20}" -max_len=300 -timeout=10 -print_final_stats=1 corpus
-}
+fuzz() { BUILD=$PWD sh "$top/tests/fuzz/run.sh" "$((${FUZZ_SECONDS:-20} / 5))"; }
 
 m32() {
   needs /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a || return

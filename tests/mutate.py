@@ -220,10 +220,10 @@ class Mutator:
         k = self.kinds
         if parent.kind == k.COMPOUND_STMT:
             inside = True
-        elif parent.kind == k.IF_STMT:
-            inside = self.range(cursor) != self.range(next(parent.get_children()))
-        elif parent.kind in (k.FOR_STMT, k.WHILE_STMT, k.DO_STMT, k.CXX_FOR_RANGE_STMT):
-            inside = self.range(cursor)[1] == self.range(parent)[1] and not parent.kind == k.DO_STMT
+        elif parent.kind in (k.IF_STMT, k.FOR_STMT, k.WHILE_STMT, k.CXX_FOR_RANGE_STMT):  # not what is in its parentheses
+            begin = cursor.extent.start.offset
+            inside = bytes(self.source[:begin][-200:]).rstrip().endswith((b")", b"else")) and \
+                bytes(self.source[cursor.extent.end.offset:][:20]).lstrip().startswith(b";")
         else:
             inside = False
         if not inside:
@@ -396,7 +396,7 @@ def main():
     parser.add_argument("--parts", default=PARTS)
     parser.add_argument("--count", type=int, default=200, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0, help="stop after so long; 0: no limit")
+    parser.add_argument("--seconds", type=float, default=0, help="stop so long after the first mutant; 0: no limit")
     parser.add_argument("--only", default="", help="only mutants whose text holds this")
     parser.add_argument("--header", default=os.path.join(TOP, "memoria_fs.hpp"))
     parser.add_argument("--list", action="store_true", help="only say how many mutants there are")
@@ -416,6 +416,7 @@ def main():
         return 0
     explained = explanations()
     work = tempfile.mkdtemp(prefix="mutate-", dir="/dev/shm")
+    os.environ["TMPDIR"] = work
     program, dropped = compile_all(mutator, work)
     print(f"{len(mutator.mutants) - len(dropped)} mutants in one program, {len(dropped)} do not compile, "
           f"{time.time() - began:.0f} s", file=sys.stderr, flush=True)
@@ -443,8 +444,9 @@ def main():
     if options.count:
         candidates = candidates[:options.count]
     totals, killed, survivors = collections.Counter(), collections.Counter(), []
+    first = time.time()
     for mutant in candidates:
-        if options.seconds and time.time() - began > options.seconds:
+        if options.seconds and time.time() - first > options.seconds:
             break
         names = sorted(tests[mutant["id"]], key=lambda n: seconds_of[n])
         fate = None if names else "not reached"

@@ -6,7 +6,7 @@
 //
 // Each run tries one form of writing, chosen by the input's length, so that millions of runs take minutes.
 //
-// Run:  clang++ -std=c++17 -g -O2 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. tests/json/fuzz_json.cpp -o fuzz_json
+// Run:  clang++ -std=c++17 -g -O2 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I. tests/fuzz/json.cpp -o fuzz_json
 //       ./fuzz_json -max_len=256 -runs=20000000 NEW_CORPUS tests/json/corpus
 // Also with -DMEMORIA_FS_PORTABLE, for the path without SIMD.
 #include <cstddef>

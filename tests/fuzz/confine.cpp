@@ -1,7 +1,6 @@
 // Sequences of (create, link, rename, remove, write, open) in a scratch tree: wherever a name leads, the walk of our own and
 // the kernel's openat2 say the same (the same file, or the same error), and nothing outside changes. Linux only.
-// As a libFuzzer target:  clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -I. tests/confine/fuzz_walk.cpp
-// With -DSTANDALONE a program of its own:  fuzz_walk [SEQUENCES, default 1000 or SEQUENCES of the environment] [FIRST]
+// As a libFuzzer target run.sh runs it. With -DSTANDALONE a program of its own:  confine_fuzz [SEQUENCES, default 1000 or SEQUENCES of the environment] [FIRST]
 #include <cstdio>
 #include <cstdlib>
 #include <memoria_fs.hpp>

@@ -1,5 +1,5 @@
 // libFuzzer target for everything that reads text: any bytes, no crash, no sanitizer report, and what must hold of every
-// input holds. `sh tests/matrix.sh "clang++ libFuzzer"` runs it for FUZZ_SECONDS (default 20), tests/long.sh for longer.
+// input holds. run.sh runs it; matrix.sh for FUZZ_SECONDS (default 20) over all targets, long.sh for longer.
 #include <cstdio>
 #include <cstdlib>
 #include <memoria_fs.hpp>
@@ -10,6 +10,24 @@ void require(bool holds, const char* what) {
   if (holds) return;
   std::fprintf(stderr, "does not hold: %s\n", what);
   std::abort();
+}
+
+// The seed's pattern, \[\[([^\]|]+)(?:\|[^\]]*)?\]\], read naively.
+std::vector<std::string> reference(std::string_view text) {
+  std::vector<std::string> found;
+  for (std::size_t at = 0; at + 4 < text.size();) {
+    if (text.compare(at, 2, "[[") == 0) {
+      const std::size_t end = text.find_first_of("|]", at + 2), close = text.find(']', at + 2);
+      if (close == std::string_view::npos) break;
+      if (end > at + 2 && text.compare(close, 2, "]]") == 0) {
+        found.emplace_back(text.substr(at + 2, end - at - 2));
+        at = close + 2;
+        continue;
+      }
+    }
+    ++at;
+  }
+  return found;
 }
 
 void check_links(std::string_view text, bool include_code) {
@@ -24,6 +42,7 @@ void check_links(std::string_view text, bool include_code) {
     ++count;
   }
   if (include_code) require(count == memoria::extract_wikilinks(text).size(), "the same links in both forms");
+  if (include_code && text.size() < 2000) require(memoria::extract_wikilinks(text) == reference(text), "the seed's links");
   const auto keep = [](const memoria::wikilink&) { return std::optional<std::string>(); };
   require(memoria::replace_wikilinks(text, keep, options) == text, "nothing renamed, nothing changed");
 }
