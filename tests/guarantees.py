@@ -18,7 +18,8 @@ def rows_of_the_readme():
 
 def test_cases():
     sources = [TOP / "memoria_fs.hpp", *HERE.glob("*.cpp")]
-    return {name for file in sources for name in re.findall(r'^DOCTEST_TEST_CASE\("([^"]+)"\)', file.read_text(encoding="utf-8"), re.M)}
+    case = re.compile(r'^DOCTEST_TEST_CASE\("([^"]+)"\)', re.M)
+    return {name for file in sources for name in case.findall(file.read_text(encoding="utf-8"))}
 
 
 def ctest_names():
@@ -47,7 +48,8 @@ class Guarantees(unittest.TestCase):
         rows, cases, scripts = rows_of_the_readme(), test_cases(), ctest_names()
         self.assertGreater(len(rows), 10)
         sections = re.split(r"^## ", (HERE / "guarantees.md").read_text(encoding="utf-8"), flags=re.M)[1:]
-        listed = {section.splitlines()[0]: dict(re.findall(r"^- ([^:]+): (.+)$", section, re.M)) for section in sections}
+        listed = {section.splitlines()[0]: dict(re.findall(r"^- ([^:]+): (.+)$", section, re.M))
+                  for section in sections}
         self.assertEqual(list(listed), list(rows))
         for function, columns in rows.items():
             for column in columns:

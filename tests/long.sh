@@ -16,27 +16,6 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 out=$top/build/long
 mkdir -p "$out"
 
-fuzz() {  # fuzz SECONDS TARGET...: each for its share, on its own corpus, which is kept
-  seconds=$1
-  shift
-  failed=0
-  for target; do
-    echo "target $target"
-    name=$(basename "$target" .cpp)
-    mkdir -p "$out/corpus_$name"
-    clang++ -std=c++17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -I"$top" \
-      "$top/tests/$target" -o "$out/$name" || { failed=1; continue; }
-    (cd "$out" && "./$name" -max_total_time=$((seconds / $# )) -max_len=512 -timeout=20 -print_final_stats=1 \
-      -artifact_prefix="$out/$name-" "corpus_$name") || failed=1
-  done
-  return $failed
-}
-if [ "${1-}" = --fuzz ]; then  # this script's own way of giving the stage a time limit
-  shift
-  fuzz "$@"
-  exit
-fi
-
 minutes=${1:-60}
 STAGES=${STAGES:-matrix rigs network coverage mutants fuzz}
 ROUNDS=${ROUNDS:-$(((minutes + 2) / 3))}
@@ -88,10 +67,8 @@ stage network "$(left)" sh "$top/tests/network_fs.sh"
 [ ! -e "$top/tests/coverage.sh" ] || stage coverage "$(left)" sh "$top/tests/coverage.sh"
 install clang++=clang /usr/lib/python3/dist-packages/clang/cindex.py=python3-clang
 stage mutants "$(($(left) / 3))" python3 -B "$top/tests/mutate.py" --count 100000 --seconds "$(($(left) / 3 - 60))"
-cd "$top/tests" || exit 2
-# shellcheck disable=SC2046 # the words are wanted
-set -- $(grep -l LLVMFuzzerTestOneInput ./*.cpp ./*/*.cpp | sed 's|^\./||' | sort)
-stage fuzz "$(left)" sh "$top/tests/long.sh" --fuzz "$(($(left) - 60 * $#))" "$@"
+targets=5
+stage fuzz "$(left)" sh "$top/tests/fuzz/run.sh" "$((($(left) - 60 * targets) / targets))"
 
 echo
 echo "On $(date -u +%Y-%m-%d), $(cpus) processors, MINUTES=$minutes ROUNDS=$ROUNDS SEED=$SEED:"

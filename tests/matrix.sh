@@ -78,6 +78,7 @@ clang++ no rtti|long|native clang++ -std=c++17 -fno-rtti $warnings
 g++ portable lanes|day|native g++ -std=c++17 -O1 -DMEMORIA_FS_PORTABLE $warnings
 clang++ two units|day|two_units clang++
 clang++ libFuzzer|day|fuzz
+clang-tidy, cppcheck|day|static
 EOF
 }
 
@@ -141,6 +142,7 @@ weverything() {  # weverything COMPILER STANDARD...: the header alone, in each w
 
 two_units() { CXX=$1 BUILD=$PWD sh "$top/tests/two_units/run.sh"; }
 
+static() { sh "$top/tests/static.sh"; }
 fuzz() { BUILD=$PWD sh "$top/tests/fuzz/run.sh" "$((${FUZZ_SECONDS:-20} / 5))"; }
 
 m32() {

@@ -396,11 +396,12 @@ def main():
     parser.add_argument("--parts", default=PARTS)
     parser.add_argument("--count", type=int, default=200, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0, help="stop so long after the first mutant; 0: no limit")
+    parser.add_argument("--seconds", type=float, default=0, help="stop after so long, compilation included; 0: no limit")
     parser.add_argument("--only", default="", help="only mutants whose text holds this")
     parser.add_argument("--header", default=os.path.join(TOP, "memoria_fs.hpp"))
     parser.add_argument("--list", action="store_true", help="only say how many mutants there are")
     options = parser.parse_args()
+    sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, for a python3 that is not
     try:
         from clang import cindex  # noqa: F401
     except ImportError:
@@ -444,9 +445,8 @@ def main():
     if options.count:
         candidates = candidates[:options.count]
     totals, killed, survivors = collections.Counter(), collections.Counter(), []
-    first = time.time()
     for mutant in candidates:
-        if options.seconds and time.time() - first > options.seconds:
+        if options.seconds and time.time() - began > options.seconds:
             break
         names = sorted(tests[mutant["id"]], key=lambda n: seconds_of[n])
         fate = None if names else "not reached"

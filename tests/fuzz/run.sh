@@ -25,9 +25,9 @@ for target; do
   mkdir -p "corpus/$target"
   seeds=
   [ "$target" != json ] || [ ! -d "$top/tests/json/corpus" ] || seeds=$top/tests/json/corpus
-  echo "$target: $seconds seconds"
+  echo "target $target"
   # shellcheck disable=SC2086 # no seeds, no argument
   "./$target" -max_total_time="$seconds" -max_len=300 -timeout=20 -print_final_stats=1 "corpus/$target" $seeds > "$target.log" 2>&1 ||
     { tail -n 40 "$target.log"; exit 1; }
-  grep -E 'number_of_executed_units' "$target.log"
+  grep -E 'number_of_executed_units|average_exec_per_sec' "$target.log"
 done
