@@ -10784,6 +10784,8 @@ DOCTEST_TEST_CASE("a document is written as Python writes it") {
   DOCTEST_CHECK(dumped(parsed(text)) == R"({"name":"Ada","none":null,"list":[1,-2.5,[],{}],"yes":true})");
   DOCTEST_CHECK(dumped(parsed("[1,{\"a\":2}]"), {0}) == "[\n1,\n{\n\"a\": 2\n}\n]");
   DOCTEST_CHECK(dumped(parsed(" [ 1 ,\t{ }\r\n] ")) == "[1,{}]");
+  const std::string deep = dumped(parsed(repeated("[", 40) + repeated("]", 40)), {2});
+  DOCTEST_CHECK(deep.find("\n" + repeated(" ", 78) + "[]\n" + repeated(" ", 76) + "]\n") != std::string::npos);
 }
 
 DOCTEST_TEST_CASE("integers keep all their digits") {
@@ -10795,6 +10797,7 @@ DOCTEST_TEST_CASE("integers keep all their digits") {
     DOCTEST_CHECK(parsed(text).is_number_unsigned() == (text[0] != '-'));
   }
   DOCTEST_CHECK(rewritten("-0") == "0");
+  DOCTEST_CHECK(parsed("-9223372036854775808").get_if<std::int64_t>() == std::numeric_limits<std::int64_t>::min());
 }
 
 DOCTEST_TEST_CASE("doubles look as Python's repr shows them") {
@@ -10880,12 +10883,14 @@ DOCTEST_TEST_CASE("the python dialect reads and writes what json.loads and json.
 
 DOCTEST_TEST_CASE("strings of every length and every escape survive") {
   for (std::size_t n = 0; n < 70; ++n) {
-    for (const char* inside : {"", "\"", "\\", "\n", "\x01", "\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80"}) {
+    for (const char* inside : {"", "\"", "\\", "\n", "\x01", "\x1F", "\xC3\xA9", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80"}) {
       for (const std::size_t at : {std::size_t{0}, n / 2, n}) {
         std::string text(n, 'x');
         text.insert(at, inside);
         for (const bool ascii : {false, true}) {
-          DOCTEST_REQUIRE(parsed(dumped(json::array({text, json::object({{text, 1}})}), {2, ascii}))[0] == json(text));
+          const std::string written = dumped(json::array({text, json::object({{text, 1}})}), {2, ascii});
+          DOCTEST_REQUIRE(parsed(written)[0] == json(text));
+          DOCTEST_REQUIRE(dumped(parsed(written), {2, ascii}) == written);
         }
       }
     }
@@ -10937,6 +10942,7 @@ DOCTEST_TEST_CASE("every prefix of a document is refused") {
 
 DOCTEST_TEST_CASE("depth is limited when parsing and costs no stack anywhere") {
   DOCTEST_CHECK(json::accept(repeated("[", 1024) + repeated("]", 1024)));
+  DOCTEST_CHECK(json::accept("[" + repeated("[],", 2000) + "{}]"));  // beside each other, not in each other
   json_problem problem;
   json::parse(repeated("[", 1025) + repeated("]", 1025), problem);
   DOCTEST_CHECK(problem.code == make_error_code(errc::json_limit));
