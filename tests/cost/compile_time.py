@@ -1,6 +1,6 @@
 """compile_time.py: what including the header, and a small program that uses it, cost beside others of its kind.
 
-Preprocessed lines, seconds of the compiler (user time, median of ROUNDS interleaved runs, default 3), bytes of code and
+Preprocessed lines, seconds of the compiler (user time, median of ROUNDS interleaved runs, default 1), bytes of code and
 data in the object file. The programs beside this file do the same with each library; one that is not installed is left
 out. Asserts nothing about time: the lines are include_cost.sh's to check.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parents[1]
 CXX = os.environ.get("CXX", "c++")
-ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
 SPLIT = "-DMEMORIA_FS_DECLARATIONS_ONLY"
 
 # what is compiled: title, source, flags
