@@ -4854,16 +4854,23 @@ inline bool is_plain(const path::string_type& p) {
   return true;
 }
 
+// The component at `at`, which moves behind it and one separator; empty between two separators.
+inline os::view next_component(const path::string_type& p, std::size_t& at) {
+  const std::size_t begin = at;
+  while (at < p.size() && !os::is_separator(p[at])) ++at;
+  return os::view(p).substr(begin, at++ - begin);
+}
+
+inline bool is_dot(os::view c) { return c.size() == 1 && c[0] == '.'; }
+inline bool is_dot_dot(os::view c) { return c.size() == 2 && c[0] == '.' && c[1] == '.'; }
+
 // `p`, absolute, without empty components, "." and "..": the right answer only where no component is a link.
 inline path::string_type lexically(const path::string_type& p) {
   path::string_type out;
   for (std::size_t at = 0; at < p.size();) {
-    std::size_t end = at;
-    while (end < p.size() && !os::is_separator(p[end])) ++end;
-    const os::view component = os::view(p).substr(at, end - at);
-    at = end + 1;
-    if (component.empty() || (component.size() == 1 && component[0] == '.')) continue;
-    if (component.size() == 2 && component[0] == '.' && component[1] == '.') {
+    const os::view component = next_component(p, at);
+    if (component.empty() || is_dot(component)) continue;
+    if (is_dot_dot(component)) {
       out.resize(out.empty() ? 0 : out.rfind('/'));
     } else {
       out.append(1, '/').append(component);
@@ -4877,12 +4884,9 @@ inline bool is_inside(const path::string_type& base, const path::string_type& p)
   return p.size() == base.size() || os::is_separator(base.back()) || os::is_separator(p[base.size()]);
 }
 
-inline bool has_safe_components(os::view name) {
+inline bool has_safe_components(const path::string_type& name) {
   for (std::size_t at = 0; at <= name.size();) {
-    std::size_t end = at;
-    while (end < name.size() && !os::is_separator(name[end])) ++end;
-    if (!os::safe_component(name.substr(at, end - at))) return false;
-    at = end + 1;
+    if (!os::safe_component(next_component(name, at))) return false;
   }
   return true;
 }
@@ -4989,7 +4993,7 @@ class confined_walk {
       const bool ends_here = end == rest_.size();
       skip_to_component();
       if (!os::safe_component(component)) return leave("\"" + to_utf8(component) + "\"", s);
-      if (component.size() == 2 && component[0] == '.' && component[1] == '.') {
+      if (is_dot_dot(component)) {
         if (below_.empty()) return leave("\"..\" above the top", s);
         below_.pop_back();
       } else if (ends_here) {
@@ -5138,10 +5142,13 @@ inline bool read_once(const confined_root& root, const path::string_type& name, 
   return s.fail("open", make_error_code(errc::changed_meanwhile));  // a link each time, just after it was none
 }
 
-inline bool read_beneath(const confined_root* root, std::string_view name, std::string& out, status& s) {
+inline std::string read_beneath(const confined_root* root, std::string_view name, status& s) {
   path::string_type native;
-  return confined_name(root, name, native, s) &&
-         patiently(std::chrono::milliseconds{500}, s, [&](status& own) { return read_once(*root, native, out, own); });
+  std::string content;
+  if (confined_name(root, name, native, s)) {
+    patiently(std::chrono::milliseconds{500}, s, [&](status& own) { return read_once(*root, native, content, own); });
+  }
+  return content;
 }
 
 inline bool exists_beneath(const confined_root* root, std::string_view name, status& s) {
@@ -5170,7 +5177,7 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   const path::string_type parent = name.substr(0, leaf);
   out = {root.top, name.substr(leaf), {}};
   const path::string_type dot(1, '.');
-  const bool simple = !out.name.empty() && out.name != dot && out.name != dot + dot;
+  const bool simple = !out.name.empty() && !is_dot(out.name) && !is_dot_dot(out.name);
   status own;
   os::handle h;
   const bool stepped = simple && open_in_one_step(root, parent.empty() ? dot : parent, os::opening::directory, h, own);
@@ -5313,25 +5320,16 @@ MEMORIA_FS_INLINE confined_dir::confined_dir(confined_dir&&) noexcept = default;
 MEMORIA_FS_INLINE confined_dir& confined_dir::operator=(confined_dir&&) noexcept = default;
 MEMORIA_FS_INLINE confined_dir::~confined_dir() = default;
 
-MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory, std::error_code& ec) {
-  detail::status s;
-  root_ = detail::open_root(directory, s);
-  ec = s.code;
-}
+MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory, std::error_code& ec)
+    : root_(detail::report_to(ec, detail::open_root, directory)) {}
 
 MEMORIA_FS_INLINE std::string confined_dir::read_text(std::string_view name, std::error_code& ec) const {
-  detail::status s;
-  std::string content;
-  detail::read_beneath(root_.get(), name, content, s);
-  ec = s.code;
-  return content;
+  return detail::report_to(ec, detail::read_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
                                                        const write_options& options, std::error_code& ec) const {
-  detail::status s;
-  detail::write_beneath(root_.get(), name, content, options, s);
-  ec = s.code;
+  detail::report_to(ec, detail::write_beneath, root_.get(), name, content, options);
 }
 
 MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
@@ -5341,9 +5339,7 @@ MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, st
 
 MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
                                                         const append_options& options, std::error_code& ec) const {
-  detail::status s;
-  detail::append_beneath(root_.get(), name, content, options, s);
-  ec = s.code;
+  detail::report_to(ec, detail::append_beneath, root_.get(), name, content, options);
 }
 
 MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
@@ -5352,24 +5348,15 @@ MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, s
 }
 
 MEMORIA_FS_INLINE bool confined_dir::exists(std::string_view name, std::error_code& ec) const {
-  detail::status s;
-  const bool found = detail::exists_beneath(root_.get(), name, s);
-  ec = s.code;
-  return found;
+  return detail::report_to(ec, detail::exists_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name, std::error_code& ec) const {
-  detail::status s;
-  const bool removed = detail::remove_beneath(root_.get(), name, s);
-  ec = s.code;
-  return removed;
+  return detail::report_to(ec, detail::remove_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name, std::error_code& ec) const {
-  detail::status s;
-  std::vector<std::string> names = detail::list_beneath(root_.get(), name, s);
-  ec = s.code;
-  return names;
+  return detail::report_to(ec, detail::list_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::error_code& ec) const { return list(".", ec); }
@@ -5385,8 +5372,12 @@ inline void throw_confined(const char* operation, const path& directory, std::st
   throw error(operation, shown, s);
 }
 
-inline void throw_confined(const char* operation, const confined_root* root, std::string_view name, const status& s) {
-  if (s.failed()) throw_confined(operation, root == nullptr ? path() : root->top->full, name, s);
+template <class F, class... A>
+auto confined_or_throw(const char* operation, F&& work, const confined_root* root, std::string_view name, A&&... more) {
+  status s;
+  auto result = work(root, name, std::forward<A>(more)..., s);
+  throw_confined(operation, root == nullptr ? path() : root->top->full, name, s);
+  return result;
 }
 
 }  // namespace detail
@@ -5398,53 +5389,34 @@ MEMORIA_FS_INLINE path require_article_path(std::string_view link, const path& k
   return found;
 }
 
-MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory) {
-  detail::status s;
-  root_ = detail::open_root(directory, s);
-  detail::throw_if_failed("confined_dir", directory, s);
-}
+MEMORIA_FS_INLINE confined_dir::confined_dir(const path& directory)
+    : root_(detail::or_throw("confined_dir", directory, detail::open_root, directory)) {}
 
 MEMORIA_FS_INLINE std::string confined_dir::read_text(std::string_view name) const {
-  detail::status s;
-  std::string content;
-  detail::read_beneath(root_.get(), name, content, s);
-  detail::throw_confined("confined_dir::read_text", root_.get(), name, s);
-  return content;
+  return detail::confined_or_throw("confined_dir::read_text", detail::read_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
                                                        const write_options& options) const {
-  detail::status s;
-  detail::write_beneath(root_.get(), name, content, options, s);
-  detail::throw_confined("confined_dir::atomic_write_text", root_.get(), name, s);
+  detail::confined_or_throw("confined_dir::atomic_write_text", detail::write_beneath, root_.get(), name, content, options);
 }
 
 MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
                                                         const append_options& options) const {
-  detail::status s;
-  detail::append_beneath(root_.get(), name, content, options, s);
-  detail::throw_confined("confined_dir::locked_append_text", root_.get(), name, s);
+  detail::confined_or_throw("confined_dir::locked_append_text", detail::append_beneath, root_.get(), name, content,
+                            options);
 }
 
 MEMORIA_FS_INLINE bool confined_dir::exists(std::string_view name) const {
-  detail::status s;
-  const bool found = detail::exists_beneath(root_.get(), name, s);
-  detail::throw_confined("confined_dir::exists", root_.get(), name, s);
-  return found;
+  return detail::confined_or_throw("confined_dir::exists", detail::exists_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name) const {
-  detail::status s;
-  const bool removed = detail::remove_beneath(root_.get(), name, s);
-  detail::throw_confined("confined_dir::remove", root_.get(), name, s);
-  return removed;
+  return detail::confined_or_throw("confined_dir::remove", detail::remove_beneath, root_.get(), name);
 }
 
 MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name) const {
-  detail::status s;
-  std::vector<std::string> names = detail::list_beneath(root_.get(), name, s);
-  detail::throw_confined("confined_dir::list", root_.get(), name, s);
-  return names;
+  return detail::confined_or_throw("confined_dir::list", detail::list_beneath, root_.get(), name);
 }
 #endif
 
