@@ -139,8 +139,8 @@ def quartiles(values):
     return [values[min(len(values) - 1, int(q * (len(values) - 1) + 0.5))] for q in (0.25, 0.5, 0.75)]
 
 
-def turns(contestants, operation, argument, count, seconds=None, most=400):
-    """{peer: [seconds of each round]}, every peer once a round, for so many seconds and at least five rounds."""
+def turns(contestants, operation, argument, count, seconds=None, least=5, most=400):
+    """{peer: [seconds of each round]}, every peer once a round, for so many seconds, at least and at most so many rounds."""
     times = {}
     playing = []
     for peer in contestants:
@@ -151,7 +151,7 @@ def turns(contestants, operation, argument, count, seconds=None, most=400):
             absent.append(str(why))
     end = time.monotonic() + (SECONDS if seconds is None else seconds)
     number = 0
-    while playing and number < most and (number < 5 or time.monotonic() < end):
+    while playing and number < most and (number < least or time.monotonic() < end):
         for peer in playing[number % len(playing):] + playing[:number % len(playing)]:
             try:
                 times.setdefault(peer.name, []).append(peer.ask(operation, argument, count))
@@ -161,7 +161,7 @@ def turns(contestants, operation, argument, count, seconds=None, most=400):
                 times.pop(peer.name, None)
                 break
         number += 1
-    return {name: values for name, values in times.items() if len(values) >= 5}
+    return {name: values for name, values in times.items() if len(values) >= least}
 
 
 # ---- What a peer promises, as strace sees it ------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def synced(peer):
             name = published
         elif sync:
             pending = True
-        elif re.search(r'\b(?:rename(?:at2?)?|linkat)\(.*/replaced".*= 0', line):
+        elif re.search(r'\b(?:rename(?:at2?)?|linkat)\(.*[/"]replaced".*= 0', line):
             published, content, pending, name = True, pending, False, False
     if not published:
         return "no: no renaming seen"
@@ -255,7 +255,7 @@ def measure(have):
             "write-file-atomic": "npm write-file-atomic", "Python": "`fs_utils.py`, the Python original"}
     promise = {peer.name: synced(peer) for peer in replacing}
     if promise["memoria"] not in ("yes", "not looked at (no strace)"):
-        sys.exit(f"memoria_fs does not sync as it should: {promise['memoria']}")
+        absent.append(f"strace says of memoria_fs itself: {promise['memoria']}")
     compare("replace a file of 4 KiB", replacing, "replace", 4096, 5, guarantees=promise, names=nice)
     compare("replace a file of 1 MiB", replacing, "replace", 1 << 20, 2, guarantees=promise, names=nice)
 
@@ -300,6 +300,9 @@ def measure(have):
     (guarded / "folder/note.md").write_text("x")
     compare("`safe_article_path` of a note that is there", those("memoria", "bare", "Python"), "guard", guarded, 500,
             guarantees={"bare": "no: resolves, does not judge", "Python": "yes"}, names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
+    (DATA / "linked").symlink_to(guarded)
+    compare("the same, the directory reached through a symbolic link", those("memoria", "bare", "Python"), "guard", DATA / "linked", 500,
+            guarantees={"bare": "no: resolves, does not judge", "Python": "yes"}, names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
     compare("`confined_dir::exists`", those("memoria", "bare"), "exists", guarded, 500, guarantees={"bare": "yes (Linux 5.6)"}, names={"bare": "bare `openat2`"})
     measure_json()
 
@@ -328,68 +331,72 @@ def measure_json():
 
 # ---- How cost grows -------------------------------------------------------------------------------------------------
 
-charts = {}  # name: (svg, what it says in one line)
+charts = {}  # name: (title, svg, what it says in one line)
+
+
+def draw(name, line, title, *arguments):
+    charts[name] = (title, chart(title, *arguments), line)
 
 
 def grow(contestants, operation, arguments, count=1, seconds=1.5):
     """{peer: {argument: median seconds}}"""
     lines = {}
     for argument in arguments:
-        for peer, values in turns(contestants, operation, argument, count, seconds if FULL else 0.3).items():
+        for peer, values in turns(contestants, operation, argument, count, seconds if FULL else 0.3, least=3).items():
             lines.setdefault(peer, {})[argument] = quartiles(values)[1] / count
     return lines
 
 
+def points(line, scale=1.0, each=False):
+    """A line of a chart from {x: seconds}; `each` divides by x."""
+    return [(x, scale * y / (x if each else 1)) for x, y in line.items()]
+
+
+def in_bytes(n):
+    return f"{n >> 30} GiB" if n >= 1 << 30 else f"{n >> 20} MiB" if n >= 1 << 20 else f"{n >> 10} KiB"
+
+
 def growth(have):
-    kib = 1024
+    memoria, bare = have["memoria"], have["bare"]
 
-    def size(n):
-        return f"{n >> 30} GiB" if n >= 1 << 30 else f"{n >> 20} MiB" if n >= 1 << 20 else f"{n >> 10} KiB"
-
-    def points(line, per=lambda x: 1, scale=1.0):
-        return [(x, scale * y / per(x)) for x, y in line.items()]
-
-    memoria, bare, python = have["memoria"], have["bare"], have.get("Python")
-    sizes = [kib << shift for shift in (0, 3, 6, 9, 12, 15, 18)] + ([1 << 30] if FULL and shutil.disk_usage(DATA).free > 6 << 30 else [])
+    sizes = [1024 << shift for shift in (0, 3, 6, 9, 12, 15, 18)]
+    if FULL and shutil.disk_usage(DATA).free > 6 << 30:
+        sizes.append(1 << 30)
     lines = grow([memoria, bare], "replace", sizes)
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in sizes]
-    charts["size"] = (chart("Replacing a file, durably", "size of the file", "milliseconds", {"atomic_write_text": points(lines["memoria"], scale=1e3),
-                                                                                       "bare system calls": points(lines["bare"], scale=1e3)},
-                            [(n, size(n)) for n in sizes]),
-                      f"flat while the two syncs cost most, then as fast as the disk writes: {min(ratios):.2f} to {max(ratios):.2f} times the bare calls")
-    shutil.rmtree(DATA / "memoria", ignore_errors=True)
+    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times the bare calls",
+         "Replacing a file, durably", "size of the file", "milliseconds",
+         {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)}, [(n, in_bytes(n)) for n in sizes])
     for name in ["memoria", "bare"]:
-        (DATA / name).mkdir(parents=True, exist_ok=True)
+        (DATA / name / "replaced").unlink()
 
     processes = [1, 2, 4, 8, 16, 32, 64]
-    lines = grow([peer for peer in (memoria, bare, python) if peer], "append", processes)
-    series = {{"memoria": "locked_append_text", "bare": "bare C", "Python": "fs_utils.py"}[peer]: [(p, 50 * p / s) for p, s in line.items()]
-              for peer, line in lines.items()}
+    lines = grow([peer for peer in (memoria, bare, have.get("Python")) if peer], "append", processes)
+    names = {"memoria": "locked_append_text", "bare": "bare C", "Python": "fs_utils.py"}
+    series = {names[peer]: [(p, 50 * p / seconds) for p, seconds in line.items()] for peer, line in lines.items()}
     ours = dict(series["locked_append_text"])
-    charts["processes"] = (chart("Appending to one log", "processes at once", "entries a second, all together", series, [(p, str(p)) for p in processes]),
-                           f"entries are synced after the lock is given back, so syncs overlap: {ours[8] / ours[1]:.1f} times as many entries with 8 processes as with one, "
-                           f"{ours[64] / ours[1]:.1f} times with 64")
+    draw("processes", "the lock is given back before the sync, so that the syncs of several processes overlap; "
+         f"with 8 processes {ours[8] / ours[1]:.1f} times as many entries as with one, with 64 {ours[64] / ours[1]:.1f} times",
+         "Appending to one log", "processes at once", "entries a second, all together", series, [(p, str(p)) for p in processes])
 
     keys = [1000, 10_000, 100_000, 1_000_000]
-    parse, update = grow([memoria], "parse", keys)["memoria"], grow([memoria], "update", keys)["memoria"]
-    charts["keys"] = (chart("JSON objects", "keys in the object", "nanoseconds a key", {"parse": points(parse, per=lambda n: n, scale=1e9),
-                                                                                       "update_json": points(update, per=lambda n: n, scale=1e9)}),
-                      f"linear: {1e9 * parse[1000] / 1000:.0f} ns a key for a thousand keys, {1e9 * parse[1_000_000] / 1e6:.0f} for a million, which no longer fit into the caches; "
-                      "`update_json` of few keys is the disk's time")
+    parse, update = (grow([memoria], operation, keys)["memoria"] for operation in ("parse", "update"))
+    draw("keys", f"parsing takes {1e9 * parse[1000] / 1000:.0f} ns a key with a thousand keys and {1e9 * parse[1_000_000] / 1e6:.0f} with a million, "
+         "which no longer fit into the caches; `update_json` of few keys is the disk's time",
+         "JSON objects", "keys in the object", "nanoseconds a key", {"parse": points(parse, 1e9, True), "update_json": points(update, 1e9, True)})
 
     counts = [1000, 10_000] + ([100_000] if FULL else [])
-    vaults = {n: DATA / f"notes-{n}" for n in counts}
-    for n, top in vaults.items():
+    lines = {}
+    for n in counts:
+        top = DATA / f"notes-{n}"
         if not top.exists():
             write_notes(top, n)
-    lines = {}
-    for n, top in vaults.items():
-        for peer, values in turns([memoria, bare], "vault", top, 1, 3 if FULL else 0.3, most=20).items():
+        for peer, values in turns([memoria, bare], "vault", top, 1, 3 if FULL else 0.3, least=3, most=20).items():
             lines.setdefault(peer, {})[n] = quartiles(values)[1]
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in counts]
-    charts["notes"] = (chart("The graph of a directory of notes", "notes", "microseconds a note", {"link_graph": points(lines["memoria"], per=lambda n: n, scale=1e6),
-                                                                                                "open and read": points(lines["bare"], per=lambda n: n, scale=1e6)}),
-                       f"linear, most of it opening and reading files: {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only reads them")
+    draw("notes", f"most of it is opening and reading the files; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only does that",
+         "The graph of a directory of notes", "notes", "microseconds a note",
+         {"link_graph": points(lines["memoria"], 1e6, True), "open and read": points(lines["bare"], 1e6, True)})
 
 
 # ---- What is written ------------------------------------------------------------------------------------------------
@@ -420,9 +427,9 @@ def write(mode):
     (RESULTS / "results.json").write_text(json.dumps({"machine": machine(), "rows": rows, "absent": absent}, indent=1))
     columns = list(rows[0]) if rows else []
     (RESULTS / "results.tsv").write_text("\n".join("\t".join(map(str, line)) for line in [columns, *(row.values() for row in rows)]) + "\n")
-    said = [f"{name}: {line}" for name, (_, line) in charts.items()]
+    said = [f"![{title}]({name}.svg)\n\n{title}: {line}." for name, (title, _, line) in charts.items()]
     (RESULTS / "results.md").write_text("\n\n".join([f"{mode}: {machine()}", table(), *said, "Not measured: " + ("; ".join(absent) or "nothing")]) + "\n")
-    for name, (picture, _) in charts.items():
+    for name, (_, picture, _) in charts.items():
         (RESULTS / f"{name}.svg").write_text(picture)
 
 
@@ -446,9 +453,9 @@ def into_readme():
     folder.mkdir(exist_ok=True)
     (folder / "results.md").write_text((RESULTS / "results.md").read_text())
     shown = []
-    for name, (picture, line) in charts.items():
+    for name, (title, picture, line) in charts.items():
         (folder / f"{name}.svg").write_text(picture)
-        shown.append(f"![{line.split(':')[0]}](tests/bench/charts/{name}.svg)\n\n{line[0].upper() + line[1:]}.")
+        shown.append(f"![{title}](tests/bench/charts/{name}.svg)\n\n{title}: {line}.")
     text = readme.read_text()
     begin, end = "<!-- measured by sh tests/bench/run.sh full --readme -->", "<!-- end of measured -->"
     block = [f"Printed by `sh tests/bench/run.sh {'full' if FULL else 'quick'} --readme` ({machine()}). All peers of a line take turns; the figure is the median of "

@@ -34,7 +34,7 @@ def chart(title, x_label, y_label, series, x_ticks=None):
         up = (math.log(y) - math.log(y_low)) / (math.log(y_high) - math.log(y_low))
         return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
 
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{GREY}">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{GREY}">',
            f'<text x="{left}" y="18" font-size="14">{html.escape(title)}</text>']
     for y in y_ticks:
         _, v = at(min(xs), y)

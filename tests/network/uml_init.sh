@@ -2,6 +2,7 @@
 # The first process of a user-mode Linux whose root is the host's: an NFS server, and two clients in network and host names of
 # their own, over pairs of virtual cables. network_fs.py starts it and names $work, $script, $options (of the mounts) on the
 # kernel's command line, from where they get into the environment.
+# shellcheck disable=SC2154
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 exec > "$work/init.log" 2>&1 < /dev/null
 set -x
