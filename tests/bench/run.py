@@ -5,10 +5,12 @@ A peer is a program that is started once and told again and again what to do (pe
 time. In each round all peers of a row do the same work, the first one another each round; a row shows the median of the
 rounds' ratios to memoria_fs and their quartiles. What fails or is not here is said, and the rest goes on.
 """
+import concurrent.futures
 import json
 import os
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -29,20 +31,37 @@ SEED, CORPORA = SHARED / "seed", SHARED / "corpora"
 SECONDS = 15 if FULL else 2
 CXX = os.environ.get("CXX", "c++")
 absent = []  # lines: what could not be measured, and why
+compilers = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+
+
+builds = {}  # name: the program's path, or None, as a future
 
 
 def build(name, *arguments):
-    """The program BUILD/name, or None and a line that says why not."""
-    if subprocess.run([CXX, "-std=c++17", "-O2", f"-I{TOP}", *arguments, "-o", BUILD / name], stdout=subprocess.DEVNULL,
-                      stderr=open(BUILD / f"{name}.log", "w"), check=False).returncode == 0:
-        return str(BUILD / name)
-    absent.append(f"{name}: does not build here ({BUILD / name}.log)")
-    return None
+    """Starts to compile BUILD/name; all that is started is finished before anything is measured."""
+    def compile():
+        done = subprocess.run([CXX, "-std=c++17", "-O2", f"-I{TOP}", *arguments, "-o", BUILD / name], stdout=subprocess.DEVNULL,
+                              stderr=open(BUILD / f"{name}.log", "w"), check=False)
+        return str(BUILD / name) if done.returncode == 0 else None
+    builds[name] = compilers.submit(compile)
+
+
+def built(name):
+    """The program, or None and a line that says why not."""
+    if name not in builds:
+        absent.append(f"{name}: not here")
+        return None
+    if builds[name].result() is None:
+        absent.append(f"{name}: does not build here ({BUILD / name}.log)")
+    return builds[name].result()
 
 
 def package(name):
     done = subprocess.run(["pkg-config", "--cflags", "--libs", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     return done.stdout.decode().split()
+
+
+IN_MEMORY = {"scan", "vault", "guard", "exists", "parse"}
 
 
 class Peer:
@@ -52,13 +71,14 @@ class Peer:
         self.name, self.command, self.one_shot, self.process = name, command, one_shot, None
 
     def ask(self, operation, argument, count):
-        """Seconds for `count` times, or None if this peer cannot do that."""
+        """Seconds for `count` times, or None if this peer cannot do that. Of processor time where nothing waits for a disk:
+        others' work on the machine does not count then, and a command is counted with its start and all its threads."""
         if self.one_shot:
-            begin = time.perf_counter()
+            used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
             for _ in range(count):
                 with open(DATA / "out", "wb") as out:  # not /dev/null: grep would stop at its first match
                     subprocess.run(self.one_shot(argument), stdout=out, stderr=subprocess.DEVNULL, check=False)
-            return time.perf_counter() - begin
+            return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - used
         if self.process is None or self.process.poll() is not None:
             (DATA / self.name).mkdir(parents=True, exist_ok=True)
             self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -68,7 +88,7 @@ class Peer:
         said = self.process.stdout.readline().strip()
         if not said:
             raise OSError(f"{self.name} ended (see {BUILD / 'peers.log'})")
-        return None if said == "-" else int(said) / 1e9
+        return None if said == "-" else int(said.split()[-1 if operation in IN_MEMORY else 0]) / 1e9
 
     def stop(self):
         if self.process is not None:
@@ -82,19 +102,34 @@ def server(name, *command):
     return Peer(name, [part.replace("DIR", directory) for part in command])
 
 
+def libraries(*known):
+    """The linker's flags for those whose header is here."""
+    return [flag for header, flag in known if Path("/usr/include", header).exists()]
+
+
+def start_builds():
+    build("json_bench", "-O3", "-DNDEBUG", HERE / "json_bench.cpp",
+          *libraries(("boost/json.hpp", "-lboost_json"), ("simdjson.h", "-lsimdjson"), ("yyjson.h", "-lyyjson")))
+    build("memoria_tool", *sorted((TOP / "examples/memoria").glob("*.cpp")))
+    build("scan", HERE / "peers/scan.cpp", *libraries(("pcre2.h", "-lpcre2-8"), ("re2/re2.h", "-lre2"), ("hs/hs.h", "-lhs"), ("md4c.h", "-lmd4c")))
+    build("memoria_and_bare", HERE / "peers/memoria_and_bare.cpp")
+    if flags := package("glib-2.0"):
+        build("GLib", HERE / "peers/glib.cpp", *flags)
+    if flags := package("Qt5Core"):
+        build("Qt", "-fPIC", HERE / "peers/qt.cpp", *flags)
+
+
 def peers():
     """Every peer that can be had here, by name."""
     found = {}
-    both = build("memoria_and_bare", HERE / "peers/memoria_and_bare.cpp")
+    start_builds()
+    both = built("memoria_and_bare")
     if both is None:
         sys.exit("memoria_fs itself does not build here")
     for name in ["memoria", "bare"]:
         found[name] = server(name, both, "DIR", name)
-    glib, qt = package("glib-2.0"), package("Qt5Core")
-    for name, source, flags in [("GLib", "glib.cpp", glib), ("Qt", "qt.cpp", ["-fPIC", *qt])]:
-        if len(flags) < 2:
-            absent.append(f"{name}: not here")
-        elif program := build(name, HERE / "peers" / source, *flags):
+    for name in ["GLib", "Qt"]:
+        if program := built(name):
             found[name] = server(name, program, "DIR")
     if shutil.which("go"):
         environment = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(BUILD / "go")}
@@ -117,13 +152,10 @@ def peers():
         found["Python"] = server("Python", sys.executable, "-B", str(HERE / "peers/seed.py"), "DIR", str(SEED))
     else:
         absent.append("fs_utils.py, the Python original: not here (../shared/seed)")
-    libraries = [flag for header, macro, flag in [("pcre2.h", "PCRE2", "-lpcre2-8"), ("re2/re2.h", "RE2", "-lre2"),
-                                                  ("hs/hs.h", "HYPERSCAN", "-lhs"), ("md4c.h", "MD4C", "-lmd4c")]
-                 if Path("/usr/include", header).exists()]
-    if scan := build("scan", HERE / "peers/scan.cpp", *libraries):
+    if scan := built("scan"):
         for engine in ["memoria", "PCRE2-JIT", "RE2", "Hyperscan", "std::regex", "md4c", "memchr", "memcpy"]:
             found[f"scan {engine}"] = server(f"scan {engine}".replace(":", ""), scan, "DIR", engine)
-    if tool := build("memoria_tool", *sorted((TOP / "examples/memoria").glob("*.cpp"))):
+    if tool := built("memoria_tool"):
         found["tool"] = Peer("tool", None, lambda vault: [tool, "check", "--include-code", vault])
     if shutil.which("grep"):
         found["grep"] = Peer("grep", None, lambda vault: ["grep", "-rohP", "--include=*.md", r"\[\[\K[^\]|]+(?=(\|[^\]]*)?\]\])", vault])
@@ -131,6 +163,7 @@ def peers():
         found["ripgrep"] = Peer("ripgrep", None, lambda vault: ["rg", "-oIN", "-g", "*.md", "-r", "$1", r"\[\[([^\]|]+)(?:\|[^\]]*)?\]\]", vault])
     else:
         absent.append("ripgrep: not here")
+    concurrent.futures.wait(builds.values())
     return found
 
 
@@ -287,10 +320,10 @@ def measure(have):
     engines = [peer for name, peer in have.items() if name.startswith("scan ")] + ([python] if python else [])
     limits = {"scan memchr": "finds nothing: a limit", "scan memcpy": "finds nothing: a limit", "scan md4c": "a Markdown parser: not in code, targets of at most 100 bytes"}
     same = {peer.name: limits.get(peer.name, "the same links") for peer in engines}
-    compare(f"all links of the text of {what}", engines, "scan", text, 10 if FULL else 3, reference="scan memoria", guarantees=same,
+    compare(f"all links in the text of {what} (processor time)", engines, "scan", text, 10 if FULL else 3, reference="scan memoria", guarantees=same,
             names={**{peer.name: peer.name.replace("scan ", "").replace("stdregex", "std::regex") for peer in engines}, "Python": "Python `re`"})
 
-    compare(f"graph of {what}", those("memoria", "bare", "tool", "grep", "ripgrep", "Python"), "vault", vault, 1,
+    compare(f"graph of {what} (processor time)", those("memoria", "bare", "tool", "grep", "ripgrep", "Python"), "vault", vault, 1,
             guarantees={"bare": "no: only opens and reads", "tool": "yes, and reports: the whole process", "grep": "no: lists targets; the whole process",
                         "ripgrep": "no: lists targets; the whole process", "Python": "no: by path only"},
             names={"bare": "bare walk, open, read", "tool": "`memoria check`", "grep": "grep -roP", "Python": "Python `re`, `os.walk`"})
@@ -308,13 +341,11 @@ def measure(have):
 
 
 def measure_json():
-    libraries = [flag for header, flag in [("boost/json.hpp", "-lboost_json"), ("simdjson.h", "-lsimdjson"), ("yyjson.h", "-lyyjson")]
-                 if Path("/usr/include", header).exists()]
+    program = built("json_bench")
+    if program is None:
+        return
     if not (CORPORA / "json").is_dir():
         absent.append("JSON: the usual texts are not here (../shared/corpora/json)")
-        return
-    program = build("json_bench", "-O3", "-DNDEBUG", HERE / "json_bench.cpp", *libraries)
-    if program is None:
         return
     done = subprocess.run([program, "7" if FULL else "0.4"], stdout=subprocess.PIPE, cwd=TOP, check=False, timeout=300)
     names = {"nlohmann": "nlohmann/json", "nl ordered": "nlohmann `ordered_json`", "boost mono": "Boost.JSON, monotonic", "rapidjson": "RapidJSON, validating",
@@ -395,7 +426,7 @@ def growth(have):
             lines.setdefault(peer, {})[n] = quartiles(values)[1]
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in counts]
     draw("notes", f"most of it is opening and reading the files; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only does that",
-         "The graph of a directory of notes", "notes", "microseconds a note",
+         "The graph of a directory of notes", "notes", "processor time, microseconds a note",
          {"link_graph": points(lines["memoria"], 1e6, True), "open and read": points(lines["bare"], 1e6, True)})
 
 

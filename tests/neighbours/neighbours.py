@@ -175,7 +175,7 @@ def kills(folder):
     the locks are free, and what the dead left behind is found and removed."""
     state, log = folder / "state.json", folder / "log"
     acknowledged_counts, acknowledged_entries, killed = 0, [], 0
-    until = time.monotonic() + 6 * ROUNDS
+    until = time.monotonic() + 6 * max(ROUNDS, 1)
     generation = 0
     while time.monotonic() < until:
         generation += 1

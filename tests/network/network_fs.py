@@ -158,7 +158,7 @@ def verdict(returncode, said):
         return "**two holders of a lock**"
     if "not supported here" in said:
         return "refused: `lock_unsupported`"
-    reasons = re.findall(r"Stale file handle|Input/output error|Permission denied|No such file or directory|Bad file descriptor", said)
+    reasons = re.findall(r'(?:^\w+ ".*"|\[Errno \d+\]).*?([A-Z][a-z][^:\n]*?)(?:: |$)', said, re.M)  # what() or Python's OSError
     return f"error: {reasons[-1]}" if reasons else "**" + said.strip().splitlines()[-1][:60] + "**"
 
 
