@@ -8,8 +8,8 @@ int main() {
   // Entries of many processes never mix, and are on disk when the call returns.
   memoria::locked_append_text("daily.log", "wrote wiki/fsync.md\n");
   // No other writer comes in between reading and writing.
-  const memoria::json state = memoria::update_json("state.json", memoria::json::object(),
-                                                   [](memoria::json& s) { s["runs"] = s.value("runs", 0) + 1; });
+  const memoria::json state = memoria::update_json(
+      "state.json", memoria::json::object(), [](memoria::json& s) { s["runs"] = s.value("runs", 0) + 1; });
 
   const std::string note = memoria::read_text("wiki/fsync.md");
   for (const memoria::wikilink& link : memoria::wikilinks(note)) {
