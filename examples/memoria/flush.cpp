@@ -35,7 +35,7 @@ bool is_logged(const memory& m, const std::string& marker, const memoria::path& 
   std::string oldest;
   if (!ec) {
     const auto age = std::chrono::duration_cast<std::chrono::seconds>(decltype(written)::clock::now() - written);
-    const std::int64_t seconds = age.count() > 0 ? age.count() : 0;  // a clock that was set back is no reason to look less
+    const std::int64_t seconds = age.count() > 0 ? age.count() : 0;  // negative: a clock was set back
     oldest = moment_at(now().seconds - seconds - 2 * 24 * 60 * 60).date;
   }
   for (const memoria::path& log : files_in(m.daily, ".md")) {
@@ -119,7 +119,8 @@ flushed flush_one(const invocation& call, const memory& m, const memoria::path& 
     if (!logged) ago = flushed_ago(state, session);
     if (ago) return false;
     if (!logged) {
-      log = append_entry(m, now(), nothing ? "Nothing worth saving" : "Session", nothing ? "FLUSH_OK" : summary, marker);
+      const char* const title = nothing ? "Nothing worth saving" : "Session";
+      log = append_entry(m, now(), title, nothing ? "FLUSH_OK" : summary, marker);
     }
     remember(state, session, id);
     return true;
