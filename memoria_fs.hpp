@@ -11337,6 +11337,13 @@ DOCTEST_TEST_CASE("what cannot be read stays where it is") {
     DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), options, ec).is_null());
   }
   DOCTEST_CHECK(ec == std::errc::io_error);
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    return detail::os::verdict{call == "read" || call == "ReadFile" ? io_error : 0, SIZE_MAX};
+  };
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), options, ec).is_null());
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::io_error);
   load_json_with_recovery(here / "s.json" / "below", counter(7), options, ec);
   DOCTEST_CHECK(ec);
   DOCTEST_CHECK(reports.empty());
