@@ -10872,6 +10872,11 @@ DOCTEST_TEST_CASE("strings of every length and every escape survive") {
       }
     }
   }
+  for (char control = 0; control < 0x20; ++control) {  // in the middle of what is looked at many bytes at once
+    const std::string text = std::string(20, 'x') + control + std::string(20, 'x');
+    DOCTEST_CHECK_FALSE(json::accept('"' + text + '"'));
+    DOCTEST_CHECK(dumped(json(text)).find('\\') == 21);
+  }
   DOCTEST_CHECK(dumped(json("\b\f\n\r\t\"\\/\x1f\x7f")) == "\"\\b\\f\\n\\r\\t\\\"\\\\/\\u001f\x7f\"");
   DOCTEST_CHECK(rewritten(R"("\/\u0041\u000A")") == R"("/A\n")");
   DOCTEST_CHECK(json(std::string_view("a\0b", 3)).get_if<std::string>() == std::string("a\0b", 3));
