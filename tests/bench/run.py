@@ -390,17 +390,6 @@ def in_bytes(n):
 def growth(have):
     memoria, bare = have["memoria"], have["bare"]
 
-    sizes = [1024 << shift for shift in (0, 3, 6, 9, 12, 15, 18)]
-    if FULL and shutil.disk_usage(DATA).free > 6 << 30:
-        sizes.append(1 << 30)
-    lines = grow([memoria, bare], "replace", sizes)
-    ratios = [lines["memoria"][n] / lines["bare"][n] for n in sizes]
-    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times the bare calls",
-         "Replacing a file, durably", "size of the file", "milliseconds",
-         {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)}, [(n, in_bytes(n)) for n in sizes])
-    for name in ["memoria", "bare"]:
-        (DATA / name / "replaced").unlink()
-
     processes = [1, 2, 4, 8, 16, 32, 64]
     lines = grow([peer for peer in (memoria, bare, have.get("Python")) if peer], "append", processes)
     names = {"memoria": "locked_append_text", "bare": "bare C", "Python": "fs_utils.py"}
@@ -428,6 +417,18 @@ def growth(have):
     draw("notes", f"most of it is opening and reading the files; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only does that",
          "The graph of a directory of notes", "notes", "processor time, microseconds a note",
          {"link_graph": points(lines["memoria"], 1e6, True), "open and read": points(lines["bare"], 1e6, True)})
+
+    # Last: after gigabytes were written and deleted the disk here was slow for those peers that had done it.
+    sizes = [1024 << shift for shift in (0, 3, 6, 9, 12, 15, 18)]
+    if FULL and shutil.disk_usage(DATA).free > 6 << 30:
+        sizes.append(1 << 30)
+    lines = grow([memoria, bare], "replace", sizes)
+    ratios = [lines["memoria"][n] / lines["bare"][n] for n in sizes]
+    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times the bare calls",
+         "Replacing a file, durably", "size of the file", "milliseconds",
+         {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)}, [(n, in_bytes(n)) for n in sizes])
+    for name in ["memoria", "bare"]:
+        (DATA / name / "replaced").unlink()
 
 
 # ---- What is written ------------------------------------------------------------------------------------------------
