@@ -11487,6 +11487,25 @@ DOCTEST_TEST_CASE("a backup keeps the access list of what was set aside") {
 }
 #endif
 
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a generation that cannot be read is an error: it may be the good one") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "{\"count\": 2}");
+  put(here / "s.json.gen-2", "{\"count\": 1}");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const bool newest = e.first != nullptr && std::string_view(e.first) == "s.json.gen-1";
+    return detail::os::verdict{newest && std::string_view(e.call) == "open" ? EACCES : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(0), ec).is_null());
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::permission_denied);
+  DOCTEST_CHECK(contents(here / "s.json") == "corrupt");
+  DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json", "s.json.gen-1", "s.json.gen-2"}));
+}
+#endif
+
 DOCTEST_TEST_CASE("if the corrupt file cannot be moved aside it stays, and that is an error") {
   const scratch here;
   put(here / "s.json", "corrupt");
