@@ -91,9 +91,14 @@ def main(profile, programs):
 
     listed = exceptions()
     missed = sorted(number for number, count in counts.items() if count == 0)
-    unexplained = [number for number in missed if SOURCE[number - 1].strip() not in listed]
-    reached = {SOURCE[number - 1].strip() for number, count in counts.items() if count > 0}
-    outdated = [text for text in listed if text in reached or text not in {SOURCE[n - 1].strip() for n in missed}]
+    unexplained, explained = [], set()
+    for number in missed:  # a closing brace goes with the line above it
+        text = SOURCE[number - 1].strip()
+        if text in listed or (text.strip("};") == "" and number - 1 in explained):
+            explained.add(number)
+        else:
+            unexplained.append(number)
+    outdated = [text for text in listed if text not in {SOURCE[n - 1].strip() for n in missed}]
 
     def text_of(place):
         first, column, last, last_column = place

@@ -471,6 +471,87 @@ DOCTEST_TEST_CASE("transfers of one byte at a time change nothing") {
   fs::remove_all(dir);
 }
 
+DOCTEST_TEST_CASE("what is moved from is closed, what is moved to goes on") {
+  const path dir = place();
+  fs::create_directories(dir);
+  std::error_code ec;
+  memoria::atomic_file one(dir / "one", ec), two(dir / "two", ec);
+  one.write("1", ec);
+  two = std::move(one);  // what two had begun is dropped
+  two.commit(ec);
+  DOCTEST_CHECK(!ec);
+  memoria::atomic_file dropped(dir / "dropped", ec);
+  dropped.discard();
+  DOCTEST_CHECK(!dropped.is_open());
+  memoria::write_batch first, second;
+  first.add(dir / "three", "3", ec);
+  second.add(dir / "four", "4", ec);
+  second = std::move(first);
+  second.commit(ec);
+  DOCTEST_CHECK(!ec);
+  memoria::confined_dir root, other(dir, ec);
+  root = std::move(other);
+  DOCTEST_CHECK(root.list(ec) == std::vector<std::string>{"one", "three"});
+  fs::remove_all(dir);
+}
+
+DOCTEST_TEST_CASE("a file never takes the number of a standard stream that is closed") {
+  const path dir = place();
+  fs::create_directories(dir);
+  const int kept = ::fcntl(0, F_DUPFD_CLOEXEC, 10);
+  ::close(0);
+  std::error_code ec;
+  memoria::atomic_write_text(dir / "f", "x", ec);
+  const memoria::file_lock lock(dir / "l", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(::fcntl(0, F_GETFD) == -1);  // still free
+  if (kept != -1) {
+    ::dup2(kept, 0);
+    ::close(kept);
+  }
+  fs::remove_all(dir);
+}
+
+DOCTEST_TEST_CASE("a graph of thousands of different targets counts them all") {
+  const path dir = place();
+  fs::create_directories(dir);
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += "[[t" + std::to_string(i) + "]] [[t" + std::to_string(i / 2) + "]]\n";
+  put(dir / "a.md", text);
+  put(dir / "t4999.md", "");
+  std::error_code ec;
+  const memoria::link_graph graph(dir, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(graph.links().size() == 10000);
+  DOCTEST_CHECK(graph.count(memoria::link_status::broken) == 9999);
+  fs::remove_all(dir);
+}
+
+DOCTEST_TEST_CASE("JSON's const and error_code forms say what the others say") {
+  std::error_code ec;
+  json a = json::array({1, 2, 3}), b = json::object({{"k", "v"}});
+  const json& ca = a;
+  DOCTEST_CHECK(ca.front() == json(1));
+  DOCTEST_CHECK(ca.back() == json(3));
+  DOCTEST_CHECK(a.front() == json(1));
+  DOCTEST_CHECK(ca.cend() == ca.end());
+  const json& cb = b;
+  DOCTEST_CHECK((cb.find("k") != cb.end() && cb.find("x") == cb.end()));
+  DOCTEST_CHECK(a.dump(ec) == "[1,2,3]");
+  DOCTEST_CHECK(b.dump(1, ec) == "{\n \"k\": \"v\"\n}");
+  swap(a, b);
+  DOCTEST_CHECK((a.is_object() && b.is_array()));
+#if MEMORIA_FS_EXCEPTIONS
+  try {
+    json::parse("[1,");
+    DOCTEST_FAIL("accepted");
+  } catch (const memoria::json_error& e) {
+    DOCTEST_CHECK(e.reason() == e.problem().reason);
+    DOCTEST_CHECK(e.problem().offset == 3);
+  }
+#endif
+}
+
 DOCTEST_TEST_SUITE_END();
 
 int main(int argc, char** argv) {
