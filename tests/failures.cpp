@@ -541,7 +541,6 @@ DOCTEST_TEST_CASE("JSON's const and error_code forms say what the others say") {
   DOCTEST_CHECK(b.dump(1, ec) == "{\n \"k\": \"v\"\n}");
   swap(a, b);
   DOCTEST_CHECK((a.is_object() && b.is_array()));
-#if MEMORIA_FS_EXCEPTIONS
   try {
     json::parse("[1,");
     DOCTEST_FAIL("accepted");
@@ -549,7 +548,6 @@ DOCTEST_TEST_CASE("JSON's const and error_code forms say what the others say") {
     DOCTEST_CHECK(e.reason() == e.problem().reason);
     DOCTEST_CHECK(e.problem().offset == 3);
   }
-#endif
 }
 
 DOCTEST_TEST_SUITE_END();
