@@ -6167,8 +6167,12 @@ class json_parser {
     return p;
   }
   const char* hexadecimal(const char* p, std::uint32_t& code) {
-    const char* const stop = std::from_chars(p, end_ - p < 4 ? end_ : p + 4, code, 16).ptr;
-    return stop == p + 4 ? stop : fail(stop, "expected four hexadecimal digits after \\u");
+    for (const char* const stop = p + 4; p != stop; ++p) {  // what ends the text is no digit
+      const unsigned letter = static_cast<unsigned char>((*p | 0x20) - 'a');
+      if (!is_digit(*p) && letter >= 6) return fail(p, "expected four hexadecimal digits after \\u");
+      code = code << 4 | (is_digit(*p) ? static_cast<unsigned>(*p - '0') : letter + 10);
+    }
+    return p;
   }
 
   std::string_view text_;
