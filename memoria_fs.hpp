@@ -4249,14 +4249,18 @@ std::size_t find_where(std::string_view text, std::size_t at, Verdict verdict) n
 }
 
 inline std::size_t count_byte(std::string_view text, char c) noexcept {
+  constexpr std::size_t width = lanes::width, step = 2 * width;
+  const char* const p = text.data();
   std::size_t count = 0, at = 0;
-  while (text.size() - at >= lanes::width) {
-    const char zeros[lanes::width] = {};
+  while (text.size() - at >= step) {
+    const char zeros[width] = {};
     lanes sums = lanes::load(zeros);
-    const std::size_t left = (text.size() - at) / lanes::width, end = at + (left < 255 ? left : 255) * lanes::width;
-    for (; at < end; at += lanes::width) sums = sums.add_verdict(lanes::load(text.data() + at).is(c));
-    std::uint64_t words[lanes::width / 8];
-    char bytes[lanes::width];
+    const std::size_t left = (text.size() - at) / step, end = at + (left < 127 ? left : 127) * step;
+    for (; at < end; at += step) {
+      sums = sums.add_verdict(lanes::load(p + at).is(c)).add_verdict(lanes::load(p + at + width).is(c));
+    }
+    std::uint64_t words[width / 8];
+    char bytes[width];
     sums.store(bytes);
     std::memcpy(words, bytes, sizeof words);
     for (const std::uint64_t eight : words) {  // pairs of bytes, then all pairs into the highest
@@ -4264,7 +4268,16 @@ inline std::size_t count_byte(std::string_view text, char c) noexcept {
       count += static_cast<std::size_t>((((eight & pair) + (eight >> 8 & pair)) * 0x0001000100010001) >> 48);
     }
   }
-  for (; at < text.size(); ++at) count += text[at] == c ? 1u : 0u;
+  const auto add = [&](lanes::mask hits) {
+    for (; hits != 0; hits &= hits - 1) ++count;
+  };
+  if (text.size() - at >= width) add(lanes::load(p + at).equal(c)), at += width;
+  if (text.size() < width) {
+    for (; at < text.size(); ++at) count += p[at] == c ? 1u : 0u;
+  } else if (at < text.size()) {  // the last lanes, without what is counted
+    const std::size_t last = text.size() - width;
+    add(lanes::load(p + last).equal(c) >> (at - last) * lanes::bits);
+  }
   return count;
 }
 
@@ -4307,6 +4320,8 @@ inline bool is_python_space(char32_t c) noexcept {
 }
 
 inline std::string_view strip(std::string_view s) noexcept {
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7F; };
+  if (!s.empty() && visible(s.front()) && visible(s.back())) return s;
   while (!s.empty()) {
     const decoded first = decode_utf8(s, 0);
     if (first.length == 0 || !is_python_space(first.code)) break;
@@ -4743,11 +4758,13 @@ inline bool next_in_text(wikilink_scan& s, bracketed& found) noexcept {
   return false;
 }
 
+constexpr std::size_t unknown = std::string_view::npos;  // until a link asks for it
+
 inline wikilink_scan start_scan(std::string_view text, bool include_code) noexcept {
   wikilink_scan s;
   s.text = text;
   s.include_code = include_code;
-  s.frontmatter_end = find_frontmatter_end(text);
+  s.frontmatter_end = include_code ? unknown : find_frontmatter_end(text);
   return s;
 }
 
@@ -4761,6 +4778,7 @@ inline bool next_link(wikilink_scan& s, wikilink& link) noexcept {
   link.embed = found.open > 0 && text[found.open - 1] == '!' && (s.include_code || !is_escaped(text, found.open - 1));
   link.offset = found.open - (link.embed ? 1 : 0);
   link.length = found.close + 2 - link.offset;
+  if (s.frontmatter_end == unknown) s.frontmatter_end = find_frontmatter_end(text);
   link.frontmatter = found.open < s.frontmatter_end;
   return true;
 }
@@ -7240,8 +7258,9 @@ class vault_names {
       const std::uint64_t length = name(i).size() < 0xFFFF ? name(i).size() : 0xFFFF;
       order.push_back(std::uint64_t(sort(i)) << 48 | length << 32 | i);
     }
-    sort_by_merging(order, [](std::uint64_t a, std::uint64_t b) { return a < b; });
+    if (!exact) sort_by_merging(order, [](std::uint64_t a, std::uint64_t b) { return a < b; });
     std::vector<entry> found;
+    found.reserve(order.size());
     std::string key;
     for (const std::uint64_t ranked : order) each_key(static_cast<std::uint32_t>(ranked), key, found);
     std::size_t buckets = 1;
@@ -7299,10 +7318,11 @@ class vault_names {
   }
 
   void each_key(std::uint32_t i, std::string& key, std::vector<entry>& found) const {
+    if (exact) return found.push_back({static_cast<std::uint32_t>(hash(name(i))), i});
     key.clear();
     append_key(i, key);
     std::string_view end = key;
-    int longest_end = exact || sort(i) == sort_of::alias ? 0 : 16;  // more folders are not worth their quadratic cost
+    int longest_end = sort(i) == sort_of::alias ? 0 : 16;  // more folders are not worth their quadratic cost
     found.push_back({static_cast<std::uint32_t>(hash(end)), i});
     for (std::size_t slash = end.rfind('/'); slash != std::string::npos && slash != 0 && longest_end-- > 0;
          slash = end.rfind('/', slash - 1)) {
@@ -7408,8 +7428,11 @@ class vault_lister {
     }, failed);
     if (failed.failed() && inside.empty()) return s.fail(failed.step, failed.code);
     if (failed.failed()) v_.failures.push_back({own, failed.code});
+    const auto own_name = [&](const found_name& f) {
+      return std::string_view(text_.data() + f.at + inside.size(), f.size - inside.size());
+    };
     sort_by_merging(found, [&](const found_name& a, const found_name& b) {
-      return name(b).substr(inside.size()) < name(a).substr(inside.size());  // the last is taken first
+      return own_name(b) < own_name(a);  // the last is taken first
     });
     todo_.insert(todo_.end(), found.begin(), found.end());
     return true;
@@ -7452,18 +7475,23 @@ inline bool list_vault(const path& directory, bool include_hidden, vault_walk& v
 // visit(number, text) for each note in order, all read into one buffer; notes that cannot be read go to the failures.
 template <class F>
 void read_notes(vault_walk& v, progress_call progress, F&& visit) {
-  std::vector<char> buffer(std::size_t{1} << 14);
+  std::size_t capacity = std::size_t{1} << 18;  // not filled with zeros: most notes need little of it
+  std::unique_ptr<char[]> buffer(new char[capacity]);
   path::string_type native;
   for (std::uint32_t i = 0; i < v.names.notes(); ++i) {
     status s;
     const os::handle h = os::open_at(v.top, native_name(v.names.name(i), native), os::read_only, 0, s);
     std::size_t size = 0;
     for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
-      if (size == buffer.size()) buffer.resize(size * 2);
-      n = os::read_some(h, buffer.data() + size, buffer.size() - size, s);
+      if (size == capacity) {
+        std::unique_ptr<char[]> larger(new char[capacity *= 2]);
+        std::memcpy(larger.get(), buffer.get(), size);
+        buffer.swap(larger);
+      }
+      n = os::read_some(h, buffer.get() + size, capacity - size, s);
     }
     if (s.failed()) v.failures.push_back({std::string(v.names.name(i)), s.code});
-    visit(i, s.failed() ? std::string_view() : std::string_view(buffer.data(), size), !s.failed());
+    visit(i, s.failed() ? std::string_view() : std::string_view(buffer.get(), size), !s.failed());
     if (progress.call != nullptr) progress.call(progress.object, i + std::size_t{1}, v.names.notes());
   }
 }
@@ -7586,11 +7614,16 @@ struct resolver {
 inline resolution resolve_exact(resolver& r, std::string_view slug) {
   if (slug.empty() || slug.front() == '/' || slug.find('\0') != std::string_view::npos) return {link_status::unsafe};
   r.key.assign(slug).append(".md");
-  const bool inside = normalize_name(r.key, r.normal);
-  const std::uint32_t entry = inside ? r.names.find(r.normal) : vault_names::none;
+  bool plain = slug.front() != '.';  // no component is empty or begins with a dot
+  for (std::size_t at = 0; (at = find_byte(r.key, '/', at, r.key.size())) < r.key.size();) {
+    ++at;
+    plain = plain && r.key[at] != '/' && r.key[at] != '.';
+  }
+  const bool inside = plain || normalize_name(r.key, r.normal);
+  const std::uint32_t entry = inside ? r.names.find(plain ? r.key : r.normal) : vault_names::none;
   const bool certain = inside && !r.ask_system;
   if (certain && entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
-  const bool hidden = r.normal.front() == '.' || r.normal.find("/.") != std::string::npos;
+  const bool hidden = !plain && (r.normal.front() == '.' || r.normal.find("/.") != std::string::npos);
   if (certain && !hidden) return {link_status::broken};
   const std::optional<path> article = article_path(slug, r.directory);
   if (!article) return {link_status::unsafe};
@@ -7738,26 +7771,26 @@ class vault_builder {
 
   void read_note(std::uint32_t note, std::string_view text, const vault_names& names) {
     wikilink_scan s = start_scan(text, v_.options.include_code);
-    text_position at;
-    std::size_t counted = 0;
+    std::size_t line = 1, line_begin = 0, counted = 0;
     for (wikilink link; next_link(s, link); counted = link.offset) {
-      const text_position step = position_of(text.substr(counted), link.offset - counted);
-      at.column = step.line == 1 ? at.column + step.column - 1 : step.column;
-      at.line += step.line - 1;
+      const std::size_t lines = count_byte(text.substr(counted, link.offset - counted), '\n');
+      if (lines != 0) line_begin = after_last(text.substr(0, link.offset), '\n');
+      line += lines;
+      const std::size_t column = link.offset - line_begin + 1;
       std::string_view target = link.target;
       const bool for_table =
           link.piped && !target.empty() && target.back() == '\\' && !(names.exact && v_.options.include_code);
       if (for_table) target.remove_suffix(1);
       vault_link found = {};
       found.target = intern(strip(target), names);
-      found.line = static_cast<std::uint32_t>(at.line);
-      found.column = static_cast<unsigned>(at.column < longest_column ? at.column : longest_column) & longest_column;
+      found.line = static_cast<std::uint32_t>(line);
+      found.column = static_cast<unsigned>(column < longest_column ? column : longest_column) & longest_column;
       found.embed = link.embed;
       found.frontmatter = link.frontmatter;
       v_.links.push_back(found);
     }
     if (names.exact) return;
-    each_alias(text.substr(0, s.frontmatter_end),
+    each_alias(text.substr(0, s.frontmatter_end == unknown ? find_frontmatter_end(text) : s.frontmatter_end),
                [&](std::string_view alias) { aliases_.emplace_back(std::string(alias), note); });
     if (!v_.options.check_anchors) return;
     each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(names, note, a, sort)); });
@@ -10156,6 +10189,14 @@ DOCTEST_TEST_CASE("a link says where it stands and what it is made of") {
   DOCTEST_CHECK(position_of(text, 99999).line == 3);
   DOCTEST_CHECK(position_of("a\n", 2).line == 2);
   DOCTEST_CHECK(position_of("a\n", 1).column == 2);
+  std::string lines;  // whatever part of the lanes the end falls into
+  for (std::size_t n = 1, begin = 0; n < 200; ++n) {
+    lines += n % 7 == 0 || n % 11 == 0 ? '\n' : '[';
+    if (lines.back() == '\n') begin = n;
+    const text_position end = position_of(lines, n);
+    DOCTEST_CHECK(end.line == 1 + n / 7 + n / 11 - n / 77);
+    DOCTEST_CHECK(end.column == n - begin + 1);
+  }
 }
 
 DOCTEST_TEST_CASE("an embed mark counts unless it is escaped") {
