@@ -2201,7 +2201,8 @@ inline bool without_nul(const path& p, status& s) {
 
 directory open_directory(const path& p, status& s);
 handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s);
-bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file (Windows)
+bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file
+bool stale(const std::error_code& code) noexcept;      // worth opening again: another host has replaced the file (NFS)
 bool get_info(const handle& h, info& out, status& s);
 bool get_info_at(const directory& d, name n, bool follow, info& out, status& s);
 constexpr std::uint64_t here = UINT64_MAX;  // where the last read ended
@@ -2306,7 +2307,8 @@ inline handle open_at(const directory& d, name n, unsigned flags, unsigned mode,
   return open_any(fd(d), n, native_flags(flags), mode, s);
 }
 
-inline bool transient(const std::error_code&) noexcept { return false; }
+inline bool transient(const std::error_code& code) noexcept { return code == make_code(EWOULDBLOCK); }  // has a lease
+inline bool stale(const std::error_code& code) noexcept { return code == make_code(ESTALE); }
 
 inline info to_info(const struct ::stat& st) noexcept {
   info i;
@@ -2546,7 +2548,7 @@ inline bool lock(const handle& h, bool shared, bool wait, status& s) {
   status own;
   if (done({"flock", h.get()}, own, [&] { return ::flock(fd(h), operation) == 0; })) return true;
   const int code = own.code.value();
-  if (code == EWOULDBLOCK) return false;
+  if (code == EWOULDBLOCK && !wait) return false;
   const bool refused = code == ENOLCK || code == ENOTSUP || code == EOPNOTSUPP || code == ENOSYS || code == EINVAL;
   return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
 }
@@ -2582,8 +2584,10 @@ bool list_at(const directory& d, name n, F&& visit, status& s) {
   for (;;) {
     errno = 0;
     const ::dirent* entry = ::readdir(stream);
-    code = errno;
-    if (entry == nullptr) break;
+    if (entry == nullptr) {
+      code = errno;
+      break;
+    }
     const std::string_view found = entry->d_name;
     if (found == "." || found == "..") continue;
     const kind type = entry->d_type == DT_REG   ? kind::regular
@@ -2852,6 +2856,7 @@ inline handle open_at(const directory& d, name n, unsigned flags, unsigned, stat
 inline bool transient(const std::error_code& code) noexcept {
   return code == std::errc::device_or_resource_busy || code == std::errc::permission_denied;
 }
+inline bool stale(const std::error_code&) noexcept { return false; }
 
 inline bool get_info(const handle& h, info& out, status& s) {
   file_information f = {};
@@ -3009,7 +3014,7 @@ inline bool lock(const handle& h, bool shared, bool wait, status& s) {
       })) {
     return true;
   }
-  if (last_error() == 33 || last_error() == 997) return false;  // LOCK_VIOLATION, IO_PENDING
+  if (!wait && (last_error() == 33 || last_error() == 997)) return false;  // LOCK_VIOLATION, IO_PENDING
   const bool refused = own.code == std::errc::not_supported;
   return s.fail(own.step, refused ? make_error_code(errc::lock_unsupported) : own.code);
 }
@@ -3222,7 +3227,7 @@ class pauses {
   std::chrono::milliseconds next_{1};
 };
 
-// Tries again while somebody else (a virus scanner, a reader) holds the file on Windows; elsewhere once.
+// Tries again while somebody else holds the file: on Windows a virus scanner or a reader, on Linux who has a lease.
 template <class F>
 bool patiently(std::chrono::milliseconds budget, status& s, F&& attempt) {
   pauses until(from_now(budget));
@@ -3678,14 +3683,20 @@ inline bool check_path(const path& p, status& s) {
   return split_name(p, parent, name, s);
 }
 
+inline bool read_named(const os::directory& d, os::name name, os::info& i, std::string& out, status& s) {
+  const auto attempt = [&](status& own) {
+    const os::handle h = os::open_at(d, name, os::read_only, 0, own);
+    return h && read_regular(h, i, out, own);
+  };
+  constexpr std::chrono::milliseconds budget{500};
+  status own;
+  if (patiently(budget, own, attempt)) return true;
+  return (os::stale(own.code) && patiently(budget, own = {}, attempt)) || s.fail(own);
+}
+
 inline bool read_file(const path& file, std::string& out, status& s) {
-  if (!check_path(file, s)) return false;
-  os::handle h;
-  const bool opened = patiently(std::chrono::milliseconds{500}, s, [&](status& own) {
-    h = os::open_at(os::directory(), file.c_str(), os::read_only, 0, own);
-    return static_cast<bool>(h);
-  });
-  return opened && read_regular(h, out, s);
+  os::info unused;
+  return check_path(file, s) && read_named(os::directory(), file.c_str(), unused, out, s);
 }
 
 inline std::string text_of(const path& file, status& s) {
@@ -4176,24 +4187,26 @@ inline bool append_file(const path& file, std::string_view content, const append
     target t;
     return locate(file, where_it_is(), t, own) && os::sync_directory(*t.dir, own);
   };
-  for (bool moved = true; moved;) {
-    moved = false;
+  for (int stale = 0;;) {
+    bool moved = false;
     status own;
     const unsigned access = options.whole_lines ? os::read_write : os::write_only;
     const os::handle h = os::open_at(os::directory(), file.c_str(), access | os::append, 0, own);
     if (h) {
-      if (append_locked(h, content, options, until, moved, still_named, sync_name, s))
+      if (append_locked(h, content, options, until, moved, still_named, sync_name, own))
         return unlock_and_sync(h, options, s);
     } else if (own.missing()) {
-      if (append_to_new(file, content, options, until, moved, still_named, s)) return true;
+      if (append_to_new(file, content, options, until, moved, still_named, own = {})) return true;
     } else {
       os::info there;  // a FIFO without a reader answers "no such device"
       status ignored;
-      const bool odd = os::get_info_path(file, there, ignored) && there.type != os::kind::regular;
-      return s.fail(own.step, odd ? os::wrong_kind(there.type) : own.code);
+      if (os::get_info_path(file, there, ignored) && there.type != os::kind::regular) {
+        own.code = os::wrong_kind(there.type);
+      }
     }
+    moved = moved || (os::stale(own.code) && ++stale < 100);
+    if (!moved) return s.fail(own);
   }
-  return false;
 }
 
 }  // namespace detail
@@ -5244,7 +5257,7 @@ inline bool append_beneath(const confined_root* root, std::string_view name, std
   path::string_type native;
   if (!confined_name(root, name, native, s)) return false;
   const deadline until = deadline_in(options.timeout);
-  for (int turned_into_link = 0;;) {
+  for (int changes = 0;;) {  // of the log into a link, or by another host
     made_beneath made;
     place p;
     const walk_options how = {true, options.create_parents ? &made : nullptr, options.durable == durability::full};
@@ -5262,8 +5275,9 @@ inline bool append_beneath(const confined_root* root, std::string_view name, std
     const bool done = append_once(*p.dir, p.name.c_str(), content, options, until, moved, still_named, own);
     if (done || own.code == errc::not_durable) made.keep();
     if (done) return true;
-    moved = moved || (own.code == std::errc::too_many_symbolic_link_levels && ++turned_into_link <= symlink_limit);
-    if (!moved) return s.fail(own.step, own.code, own.note);
+    const bool changed = own.code == std::errc::too_many_symbolic_link_levels || os::stale(own.code);
+    moved = moved || (changed && ++changes <= symlink_limit);
+    if (!moved) return s.fail(own);
   }
 }
 
@@ -6711,15 +6725,9 @@ struct loaded {
 
 // Reads and parses. A missing file is not a failure; nor are bytes that are not JSON: they set `corrupt`.
 inline bool load_from(const os::directory& d, os::name name, std::size_t max_depth, loaded& out, status& s) {
-  os::handle h;
   status own;
-  const bool opened = patiently(std::chrono::milliseconds{500}, own, [&](status& attempt) {
-    h = os::open_at(d, name, os::read_only, 0, attempt);
-    return static_cast<bool>(h);
-  });
   out = {};
-  if (!opened) return own.missing() || s.fail(own);
-  if (!read_regular(h, out.file, out.text, s)) return false;
+  if (!read_named(d, name, out.file, out.text, own)) return own.missing() || s.fail(own);
   out.existed = true;
   out.value = json::parse(out.text, json_parse_options{json_dialect::python, max_depth}, out.problem);
   out.corrupt = out.problem.code == errc::corrupt_json;
@@ -6748,14 +6756,15 @@ inline path::string_type backup_name(const target& t, const path::string_type& s
   return sibling_name({}, t.name, suffix, room);
 }
 
-// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists.
+// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists. `backup` stays empty
+// until there is one.
 template <class F>
 bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
   const path::string_type stamp = backup_stamp();
   for (unsigned n = 0; n < 10000; ++n) {
-    backup = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
+    path::string_type name = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
     status own;
-    if (attempt(backup, own)) return true;
+    if (attempt(name, own)) return backup = std::move(name), true;
     if (own.code != std::errc::file_exists) return s.fail(own);
   }
   return s.fail("rename", std::make_error_code(std::errc::file_exists), "no free backup name");
@@ -6822,7 +6831,7 @@ inline bool restore_generation(const target& t, const loaded& judged, const load
   if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !copy_aside(t, judged, backup, s)) return false;
   if (publish_over(r, moved, as_judged, s)) return sync_after_rename(r, s);
   status ignored;  // the copy goes, unless nobody knows whether the corrupt file is in its place or was replaced
-  if (!r.name.empty()) os::unlink_at(*t.dir, backup.c_str(), ignored);
+  if (!r.name.empty()) os::unlink_at(*t.dir, std::exchange(backup, {}).c_str(), ignored);
   return false;
 }
 
@@ -6836,9 +6845,11 @@ inline bool set_aside(const target& t, const loaded& judged, path::string_type& 
     return !own.missing() && s.fail(own);  // missing: somebody has removed it
   }
   if (!holds_what_was_read(t, backup, judged, own = {})) {  // a writer without our lock was quicker: put his file back
-    status taken;  // then his is a backup now, and there is a newer one to read
-    rename_without_clobber(*t.dir, backup.c_str(), t.name.c_str(), taken);
-    return false;
+    status taken;
+    const bool back = rename_without_clobber(*t.dir, backup.c_str(), t.name.c_str(), taken);
+    if (back) backup.clear();
+    // Where the name is taken, his is a backup now, and there is a newer one to read.
+    return !back && taken.code != std::errc::file_exists && s.fail(taken);
   }
   moved = false;
   os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_write | os::no_follow, 0, own);
@@ -6874,12 +6885,13 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     const target good = beside(t, generation, previous.file);
     const bool done = previous.existed ? restore_generation(t, out, previous, good, backup, moved, s)
                                        : set_aside(t, out, backup, moved, s);
+    if (!backup.empty()) out.backup = t.folder / backup;
     if (!done && (s.failed() || !moved)) return false;
     if (!done) continue;
     recovery_report report;
     report.file = t.folder / t.name;
     report.found = damage_of(out);
-    report.backup = previous.backup = t.folder / backup;
+    report.backup = previous.backup = out.backup;
     report.problem = previous.problem = out.problem;
     if (previous.existed) {
       report.used = recovery_report::source::generation;
@@ -6938,10 +6950,8 @@ inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json
     return false;
   if (t.exists() && t.existing.type != os::kind::regular) return s.fail("", os::wrong_kind(t.existing.type));
   if (t.exists() != snapshot.existed) return false;
-  if (t.exists()) {
-    const os::handle h = os::open_at(*t.dir, t.name.c_str(), os::read_only, 0, s);
-    if (!h || !read_regular(h, current, s) || current != snapshot.text) return false;
-  }
+  if (t.exists() && !read_named(*t.dir, t.name.c_str(), t.existing, current, s)) return false;
+  if (current != snapshot.text) return false;
   if (!replace_target(std::move(t), text, options, s) && s.code != errc::not_durable) return false;
   snapshot = {value, true, std::move(text)};
   return true;
@@ -9668,6 +9678,25 @@ DOCTEST_TEST_CASE("where the system refuses to lock, that is an error") {
 }
 
 #ifndef _WIN32
+DOCTEST_TEST_CASE("a lock that a file system does not wait for is not taken for granted") {
+  const scratch here;
+  put(here / "s.json", "{}");
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "flock" ? EWOULDBLOCK : 0, SIZE_MAX};
+  };
+  std::error_code lock, append, save;
+  const file_lock l(here / "l", lock);
+  locked_append_text(here / "log", "x", append);
+  save_json(here / "s.json", json(1), save);
+  detail::os::seam() = nullptr;
+  for (const std::error_code& ec : {lock, append, save}) {
+    DOCTEST_CHECK(ec == std::errc::resource_unavailable_try_again);
+  }
+  DOCTEST_CHECK(contents(here / "s.json") == "{}");
+}
+#endif
+
+#ifndef _WIN32
 DOCTEST_TEST_CASE("a lock file is not followed, not truncated, and may be read-only") {
   const scratch here;
   std::filesystem::create_symlink("elsewhere", here / "l");
@@ -9874,6 +9903,76 @@ DOCTEST_TEST_CASE("a log that is renamed away while we wait for its lock gets th
   DOCTEST_CHECK(locks == 4);
   DOCTEST_CHECK(contents(log) == "entry\n");
   DOCTEST_CHECK(contents(rotated).empty());  // an empty log of ours that was rotated, too; the first "old" it replaced
+}
+
+// As on NFS, when another host has replaced the log or the state that we have open.
+struct stale_handles {
+  static inline std::string_view call;
+  static inline int left;
+
+  stale_handles(std::string_view failing, int times) {
+    call = failing, left = times;
+    detail::os::seam() = [](const detail::os::event& e) {
+      return detail::os::verdict{e.call == call && left > 0 && left-- > 0 ? ESTALE : 0, SIZE_MAX};
+    };
+  }
+  stale_handles(const stale_handles&) = delete;
+  stale_handles& operator=(const stale_handles&) = delete;
+  ~stale_handles() { detail::os::seam() = nullptr; }
+};
+
+DOCTEST_TEST_CASE("a log that another host has replaced is opened again, but not for ever") {
+  for (const char* call : {"flock", "fstat", "write"}) {
+    const scratch here;
+    put(here / "log", "old\n");
+    std::error_code ec, confined, lasting;
+    const confined_dir dir(here.dir, ec);
+    {
+      const stale_handles once(call, 1);
+      locked_append_text(here / "log", "1\n", ec);
+    }
+    {
+      const stale_handles once(call, 1);
+      dir.locked_append_text("log", "2\n", confined);
+    }
+    {
+      const stale_handles always(call, 1 << 30);
+      locked_append_text(here / "log", "3\n", lasting);
+    }
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(!confined);
+    DOCTEST_CHECK(lasting.value() == ESTALE);
+    DOCTEST_CHECK(contents(here / "log") == "old\n1\n2\n");
+  }
+}
+
+DOCTEST_TEST_CASE("a file that another host has replaced is read once more, one that is leased again and again") {
+  const scratch here;
+  put(here / "s.json", "{}");
+  std::error_code ec, lasting;
+  for (const char* call : {"open", "fstat", "read"}) {
+    {
+      const stale_handles once(call, 1);
+      DOCTEST_CHECK(read_text(here / "s.json", ec) == "{}");
+    }
+    DOCTEST_CHECK(!ec);
+    const stale_handles always(call, 1 << 30);
+    read_text(here / "s.json", lasting);
+    DOCTEST_CHECK(lasting.value() == ESTALE);
+  }
+  {
+    const stale_handles once("fstat", 1);
+    DOCTEST_CHECK(load_json(here / "s.json", ec).is_object());
+  }
+  DOCTEST_CHECK(!ec);
+  static int refusals;
+  refusals = 3;
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "open" && refusals-- > 0 ? EWOULDBLOCK : 0, SIZE_MAX};
+  };
+  DOCTEST_CHECK(read_text(here / "s.json", ec) == "{}");
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
 }
 
 DOCTEST_TEST_CASE("an append syncs after unlocking, and an empty log's directory before the first entry") {
@@ -11578,6 +11677,48 @@ DOCTEST_TEST_CASE("if the corrupt file cannot be moved aside it stays, and that 
   detail::os::seam() = nullptr;
   DOCTEST_CHECK(ec == std::errc::permission_denied);
   DOCTEST_CHECK(contents(here / "s.json") == "corrupt");
+}
+
+DOCTEST_TEST_CASE("a corrupt file that was moved aside but not durably: the error says where it is") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    return detail::os::verdict{call == "fsync" || call == "FlushFileBuffers" ? io_error : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+#if MEMORIA_FS_EXCEPTIONS
+  try {
+    load_json_with_recovery(here / "s.json", counter(7));
+    DOCTEST_CHECK(false);
+  } catch (const state_corruption_error& e) {
+    ec = e.code();
+    DOCTEST_CHECK(contents(e.backup_path()) == "corrupt");
+  }
+#else
+  load_json_with_recovery(here / "s.json", counter(7), ec);
+#endif
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::not_durable);
+  DOCTEST_CHECK(here.names().size() == 2);  // the lock and the backup
+}
+
+DOCTEST_TEST_CASE("what was moved aside, cannot be looked at and does not go back is an error, not a new beginning") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  static int renames, looks;
+  renames = looks = 0;
+  detail::os::seam() = [](const detail::os::event& e) {
+    const std::string_view call = e.call;
+    const bool rename = call == "rename", look = renames == 1 && (call == "open" || call == "CreateFile");
+    const bool fails = (rename && ++renames > 1) || (look && ++looks == 1);
+    return detail::os::verdict{fails ? io_error : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+  DOCTEST_CHECK(load_json_with_recovery(here / "s.json", counter(7), ec).is_null());
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(static_cast<bool>(ec));
+  DOCTEST_CHECK(here.names().size() == 2);
 }
 
 DOCTEST_TEST_CASE("corruption_policy::raise sets the file aside and is an error") {
