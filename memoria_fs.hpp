@@ -29,7 +29,7 @@
 //   No transaction over several files: write_batch shares the cost of syncing, and a crash may leave some files new.
 //   No database: a save writes the whole file, a JSON value is whole in memory.
 //   No protection from writers that do not ask for the lock: locks are advisory, as everywhere on POSIX.
-//   No promise beyond the system's: a drive that lies about its cache, and network file systems (README: what was tried).
+//   No promise beyond the system's: drives that lie about their cache, network file systems (README: what was tried).
 //   No proof on Windows and macOS that a directory entry survives a power cut; what was tried where: README, "Limits".
 //   A replaced file is a new one: other hard links to it keep the old content.
 //
@@ -679,10 +679,14 @@ class confined_dir {
   std::string read_text(std::string_view name, std::error_code& ec) const;
   void atomic_write_text(std::string_view name, std::string_view content, const write_options& options,
                          std::error_code& ec) const;
-  void atomic_write_text(std::string_view name, std::string_view content, std::error_code& ec) const;
+  void atomic_write_text(std::string_view name, std::string_view content, std::error_code& ec) const {
+    atomic_write_text(name, content, {}, ec);
+  }
   void locked_append_text(std::string_view name, std::string_view content, const append_options& options,
                           std::error_code& ec) const;
-  void locked_append_text(std::string_view name, std::string_view content, std::error_code& ec) const;
+  void locked_append_text(std::string_view name, std::string_view content, std::error_code& ec) const {
+    locked_append_text(name, content, {}, ec);
+  }
 
   // Whether the name leads to anything. False for what is missing and for a link that leads to nothing inside.
   bool exists(std::string_view name, std::error_code& ec) const;
@@ -691,7 +695,7 @@ class confined_dir {
   bool remove(std::string_view name, std::error_code& ec) const;
   // The names in a directory, without "." and "..", in byte order.
   std::vector<std::string> list(std::string_view name, std::error_code& ec) const;
-  std::vector<std::string> list(std::error_code& ec) const;
+  std::vector<std::string> list(std::error_code& ec) const { return list(".", ec); }
 
  private:
   detail::owner<detail::confined_root> root_;
@@ -1586,9 +1590,9 @@ struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 #if !defined(MEMORIA_FS_DEFINED) && (defined(MEMORIA_FS_IMPLEMENTATION) || !defined(MEMORIA_FS_DECLARATIONS_ONLY))
 #define MEMORIA_FS_DEFINED
 
-// ---- detail::os: the only place that knows which system this is -----------------------------------------------------
+// ---- What the definitions include -----------------------------------------------------------------------------------
 //
-// A port is this block and nothing else: the includes, detail::lanes, and the functions of detail::os.
+// A port is these includes and prototypes, detail::lanes and detail::os, further down: nothing else knows the system.
 
 #if !defined(__GNUC__) && !defined(__clang__)
 #include <atomic>  // 1,400 lines; the others have a builtin, see detail::fetch_subtract
@@ -1660,7 +1664,7 @@ __declspec(dllimport) void __stdcall Sleep(unsigned long);
 namespace MEMORIA_FS_NAMESPACE {
 inline namespace MEMORIA_FS_ABI {
 
-// ---- bytes: what several parts need to know about UTF-8 and about looking at many bytes at once ---------------------
+// ---- bytes: UTF-8, and a sort ---------------------------------------------------------------------------------------
 
 namespace detail {
 
@@ -2076,6 +2080,8 @@ inline std::uint64_t salted_hash(std::string_view text, const std::uint64_t (&sa
 
 }  // namespace detail
 
+// ---- detail::os: files and directories, the same on every system ----------------------------------------------------
+
 namespace detail {
 namespace os {
 
@@ -2130,8 +2136,7 @@ inline verdict (*&seam() noexcept)(const event&) {
 inline int last_error() noexcept;
 inline void set_last_error(int code) noexcept;
 inline bool interrupted(int code) noexcept;
-inline std::error_code make_code(
-    int native) noexcept;  // native error number to a code that std::errc can be compared with
+inline std::error_code make_code(int native) noexcept;  // as std::errc can be compared with
 
 // Makes one system call: again if a signal interrupted it, -1 and a failed status if it fails.
 template <class F>
@@ -2140,12 +2145,8 @@ auto call(const event& e, status& s, F&& system_call) {
   do {
 #ifdef MEMORIA_FS_TESTS
     const verdict v = seam() ? seam()(e) : verdict{};
-    if (v.error != 0) {
-      set_last_error(v.error);
-      result = -1;
-    } else {
-      result = system_call(e.size < v.at_most ? e.size : v.at_most);
-    }
+    if (v.error != 0) set_last_error(v.error);
+    result = v.error != 0 ? -1 : system_call(e.size < v.at_most ? e.size : v.at_most);
 #else
     result = system_call(e.size);
 #endif
@@ -2205,9 +2206,8 @@ bool transient(const std::error_code& code) noexcept;  // worth trying again soo
 bool stale(const std::error_code& code) noexcept;      // worth opening again: another host has replaced the file (NFS)
 bool get_info(const handle& h, info& out, status& s);
 bool get_info_at(const directory& d, name n, bool follow, info& out, status& s);
-constexpr std::uint64_t here = UINT64_MAX;  // where the last read ended
-std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s,
-                         std::uint64_t from = here);  // 0: the end
+constexpr std::uint64_t here = UINT64_MAX;  // where the last read ended. To read 0 bytes is to be at the end
+std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, status& s, std::uint64_t from = here);
 std::ptrdiff_t write_some(const handle& h, const char* from, std::size_t size, bool at_end, status& s);
 bool resize(const handle& h, std::uint64_t size, status& s);
 bool sync_file(const handle& h, bool data_only, status& s);
@@ -2216,10 +2216,9 @@ void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
-bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost);  // false: not kept
-bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept,
-                     write_report& lost);  // false: the
-                                           // access list is not kept
+// False: the owner, or the access list, is not kept.
+bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost);
+bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
@@ -2236,14 +2235,13 @@ bool list(const directory& d, F&& visit, status& s);
 template <class F>  // a directory below `d`; a symbolic link there is an error
 bool list_at(const directory& d, name n, F&& visit, status& s);
 
-// ---- what [confine] needs besides
+// for [confine] besides
 
 using view = std::basic_string_view<unit>;
 enum class opening { nothing, file, directory };  // nothing: to know that it is there
 
 bool is_separator(unit c) noexcept;
-bool safe_component(
-    view c) noexcept;  // false: the system takes it for something else (a device, a stream, another name)
+bool safe_component(view c) noexcept;  // false: the system takes it for a device, a stream or another name
 // Opens `n`, a relative name of any number of components, in one call that never leaves `d`: errc::unsafe_path if it
 // would. False: this system has no such call, walk.
 bool open_beneath(const directory& d, name n, opening what, handle& out, status& s);
@@ -2257,6 +2255,8 @@ bool resolve(path::string_type& at, const path::string_type& more);
 
 // Some systems refuse transfers of 2 GiB and more in one call.
 constexpr std::size_t one_transfer(std::size_t size) noexcept { return size < (1u << 30) ? size : 1u << 30; }
+
+// ---- POSIX
 
 #ifndef _WIN32
 
@@ -2383,7 +2383,7 @@ inline bool sync_directory(const directory& d, status& s) {
   status own;
   if (done({"fsync directory", d.h.get()}, own, [&] { return ::fsync(fd(d)) == 0; })) return true;
   if (cannot_sync(own.code.value())) return true;
-  return s.fail(own.step, own.code);
+  return s.fail(own);
 }
 
 inline void start_writeback(const handle& h) noexcept {
@@ -2429,7 +2429,7 @@ bool whole_answer(const event& e, std::string& out, status& s, F&& ask) {
   for (out.clear();;) {
     status own;
     const auto n = call(e, own, [&](std::size_t) { return ask(out.data(), out.size()); });
-    if (n == -1 && own.code.value() != ERANGE) return s.fail(own.step, own.code);
+    if (n == -1 && own.code.value() != ERANGE) return s.fail(own);
     const bool fits = n != -1 && static_cast<std::size_t>(n) <= out.size();
     out.resize(n == -1 ? 0 : static_cast<std::size_t>(n));  // -1: it has grown meanwhile
     if (fits) return true;
@@ -2501,22 +2501,20 @@ inline bool copy_attributes(const handle& h, const directory& d, name from, bool
 inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
 #endif
 
+// What a file system or kernel answers EINVAL or ENOSYS to is told apart by the caller.
 inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
-  if (how == rename_mode::replace) {
-    return done({"rename", d.h.get(), from, to}, s, [&] { return ::renameat(fd(d), from, fd(to_dir), to) == 0; });
-  }
-  // Native flags first; what a file system or kernel answers EINVAL or ENOSYS to is told apart by the caller.
+  return done({"rename", d.h.get(), from, to}, s, [&] {
+    if (how == rename_mode::replace) return ::renameat(fd(d), from, fd(to_dir), to) == 0;
+    [[maybe_unused]] const bool keep = how == rename_mode::keep;
 #if defined(__linux__) && defined(SYS_renameat2)
-  const unsigned flags = how == rename_mode::keep ? 1u : 2u;  // RENAME_NOREPLACE, RENAME_EXCHANGE
-  return done({"rename", d.h.get(), from, to}, s,
-              [&] { return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags) == 0; });
+    const unsigned flags = keep ? 1u : 2u;  // RENAME_NOREPLACE, RENAME_EXCHANGE
+    return ::syscall(SYS_renameat2, fd(d), from, fd(to_dir), to, flags) == 0;
 #elif defined(__APPLE__)
-  const unsigned flags = how == rename_mode::keep ? 4u : 2u;  // RENAME_EXCL, RENAME_SWAP
-  return done({"rename", d.h.get(), from, to}, s,
-              [&] { return ::renameatx_np(fd(d), from, fd(to_dir), to, flags) == 0; });
+    return ::renameatx_np(fd(d), from, fd(to_dir), to, keep ? 4u : 2u) == 0;  // RENAME_EXCL, RENAME_SWAP
 #else
-  return s.fail("rename", make_code(ENOSYS));
+    return set_last_error(ENOSYS), false;
 #endif
+  });
 }
 
 inline bool link_at(const directory& d, name from, name to, status& s) {
@@ -2636,7 +2634,7 @@ inline int openat2(int at, name n, int flags, std::uint64_t resolve, status& s) 
     const int code = own.code.value();
     if (code == EAGAIN) continue;
     if (code == ENOSYS) __atomic_store_n(&openat2_missing(), true, __ATOMIC_RELAXED);
-    if (code != ENOSYS && code != EPERM) s.fail(own.step, own.code);
+    if (code != ENOSYS && code != EPERM) s.fail(own);
     return -1;
   }
   s.fail("openat2", make_error_code(errc::changed_meanwhile));
@@ -2650,7 +2648,7 @@ inline bool open_beneath(const directory& d, name n, opening what, handle& out, 
   status own;
   out = above_standard(openat2(fd(d), n, flags, beneath | no_magic_links, own), own);
   if (own.code.value() == EXDEV) own.code = make_error_code(errc::unsafe_path);
-  if (own.failed()) return s.fail(own.step, own.code), true;
+  if (own.failed()) return s.fail(own), true;
   return static_cast<bool>(out);
 }
 
@@ -2731,7 +2729,9 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
   return true;
 }
 
-#else  // Windows
+// ---- Windows
+
+#else
 
 inline int last_error() noexcept { return static_cast<int>(::GetLastError()); }
 inline void set_last_error(int code) noexcept { ::SetLastError(static_cast<unsigned long>(code)); }
@@ -2823,7 +2823,8 @@ inline handle open_any(const std::wstring& p, unsigned long access, unsigned lon
 constexpr unsigned long share_all = 7, share_no_delete = 3, open_existing = 3, backup_semantics = 0x02000000,
                         open_reparse_point = 0x00200000;
 
-inline directory as_directory(handle h, path full, status& s) {
+inline directory open_sharing(path full, unsigned long share, unsigned long flags, status& s) {
+  handle h = open_any(full.native(), 0x81, share, open_existing, backup_semantics | flags, s);
   info i;
   if (!h || !get_info(h, i, s)) return {};
   if (i.type == kind::directory) return {std::move(h), std::move(full)};
@@ -2833,16 +2834,12 @@ inline directory as_directory(handle h, path full, status& s) {
 }
 
 inline directory open_directory(const path& p, status& s) {
-  if (!without_nul(p, s)) return {};
-  path full = extended(p.empty() ? path(L".") : p);
-  handle h = open_any(full.native(), 0x81, share_all, open_existing, backup_semantics, s);
-  return as_directory(std::move(h), std::move(full), s);
+  return without_nul(p, s) ? open_sharing(extended(p.empty() ? path(L".") : p), share_all, 0, s) : directory{};
 }
 
 // Without the right to delete shared, nobody can rename the directory while the confined walk holds it.
 inline directory open_unmovable(path full, unsigned long flags, status& s) {
-  handle h = open_any(full.native(), 0x81, share_no_delete, open_existing, backup_semantics | flags, s);
-  return as_directory(std::move(h), std::move(full), s);
+  return open_sharing(std::move(full), share_no_delete, flags, s);
 }
 
 inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
@@ -2891,9 +2888,7 @@ inline std::ptrdiff_t read_some(const handle& h, char* to, std::size_t size, sta
     at.offset_high = static_cast<unsigned long>(from >> 32);
     unsigned long got = 0;
     const int ok = ::ReadFile(native(h), to, static_cast<unsigned long>(n), &got, from == here ? nullptr : at.native());
-    return ok                   ? static_cast<std::ptrdiff_t>(got)
-           : last_error() == 38 ? std::ptrdiff_t{0}
-                                : std::ptrdiff_t{-1};  // 38: EOF
+    return ok || last_error() == 38 ? static_cast<std::ptrdiff_t>(got) : std::ptrdiff_t{-1};  // 38: the end
   });
 }
 
@@ -3196,9 +3191,12 @@ inline std::error_code wrong_kind(kind k) {
 
 }  // namespace os
 }  // namespace detail
+
 // ---- [replace] definitions ------------------------------------------------------------------------------------------
 
 namespace detail {
+
+// ---- waiting
 
 using clock = std::chrono::steady_clock;
 
@@ -3244,18 +3242,22 @@ inline bool not_durable(status& s, const status& cause) {
   return s.fail(cause.step, make_error_code(errc::not_durable), cause.code.message());
 }
 
+// ---- where a file is, and the directories on the way
+
 // Parent directories made on the way; those still empty go again unless they are kept.
 struct made_directories {
-  std::vector<path> paths;
+  std::vector<std::pair<std::shared_ptr<const os::directory>, path::string_type>> entries;
 
   made_directories() = default;
   made_directories(made_directories&&) = default;  // leaves the other one empty
   made_directories& operator=(made_directories&&) = delete;
   ~made_directories() {
     status ignored;
-    for (std::size_t i = paths.size(); i-- > 0;) os::remove_directory_at(os::directory(), paths[i].c_str(), ignored);
+    for (; !entries.empty(); entries.pop_back()) {
+      os::remove_directory_at(*entries.back().first, entries.back().second.c_str(), ignored);
+    }
   }
-  void keep() noexcept { paths.clear(); }
+  void keep() noexcept { entries.clear(); }
 };
 
 // Where a file lives, once symbolic links are dealt with: a directory handle, opened before the work, and a name in it.
@@ -3285,7 +3287,7 @@ inline bool make_one_directory(const path& p, bool durable, made_directories& ma
   if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
   std::error_code nowhere;
   const path full = std::filesystem::absolute(p, nowhere);  // the program may change its directory before we are done
-  made.paths.push_back(nowhere ? p : full);
+  made.entries.emplace_back(std::make_shared<const os::directory>(), (nowhere ? p : full).native());
   if (!durable) return true;
   const os::directory above = os::open_directory(p.parent_path(), s);
   return above.h && os::sync_directory(above, s);
@@ -3356,15 +3358,10 @@ inline write_options where_it_is() {
 
 // Another name in the directory of `t`.
 inline target beside(const target& t, const path::string_type& name, const os::info& existing = {}) {
-  target other;
-  other.dir = t.dir;
-  other.folder = t.folder;
-  other.name = name;
-  other.existing = existing;
-  return other;
+  return {{}, t.dir, t.folder, name, existing};
 }
 
-// ---- temporary files
+// ---- names of companions
 
 constexpr std::string_view temporary_prefix = ".memoria-", temporary_suffix = ".tmp";
 
@@ -3398,18 +3395,14 @@ inline path::string_type temporary_name() {
   return widen(temporary_prefix) + hex(os::random_bits()) + widen(temporary_suffix);
 }
 
-inline bool is_temporary_name(os::name n) {
-  const std::basic_string_view<path::value_type> name = n;
+inline bool is_temporary_name(const path::string_type& name) {
   const std::size_t digits = temporary_prefix.size(), end = digits + 16;
-  if (name.size() != end + temporary_suffix.size()) return false;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    const auto c = name[i];
-    const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    if (i >= digits && i < end ? !hex : c != (i < digits ? temporary_prefix[i] : temporary_suffix[i - end]))
-      return false;
-  }
-  return true;
+  return name.compare(0, digits, widen(temporary_prefix)) == 0 &&
+         name.find_first_not_of(widen(hex_digits), digits) == end &&
+         name.compare(end, path::string_type::npos, widen(temporary_suffix)) == 0;
 }
+
+// ---- one replacement, step by step
 
 // One replacement on its way: a temporary file beside the target.
 struct replacement {
@@ -3509,6 +3502,8 @@ inline bool rename_without_clobber(const os::directory& d, os::name from, os::na
   return true;
 }
 
+// ---- generations
+
 inline path::string_type generation_name(const path::string_type& name, unsigned n) {
   return sibling_name({}, name, widen(".gen-" + std::to_string(n)));
 }
@@ -3585,6 +3580,8 @@ inline bool keep_generations(const replacement& r, status& s) {
   if (!own.missing()) return s.fail(own);
   return os::link_at(d, r.t.name.c_str(), newest.c_str(), s);  // a sweeper was quicker
 }
+
+// ---- publishing
 
 // The new version is in its place.
 inline bool published(replacement& r) {
@@ -3667,6 +3664,8 @@ inline bool replace_file(const path& file, std::string_view content, const write
   return locate(file, options, t, s) && replace_target(std::move(t), content, options, s);
 }
 
+// ---- reading
+
 inline bool read_regular(const os::handle& h, os::info& i, std::string& out, status& s) {
   if (!os::get_info(h, i, s)) return false;
   if (i.type != os::kind::regular) return s.fail("", os::wrong_kind(i.type));
@@ -3705,6 +3704,8 @@ inline std::string text_of(const path& file, status& s) {
   return text;
 }
 
+// ---- many files at once, and what crashed writers left
+
 struct staged_batch {
   write_options options;
   made_directories made;
@@ -3736,7 +3737,7 @@ inline bool settle(staged_batch& batch, status& s) {
 inline bool stage_once(staged_batch& batch, const path& file, std::string_view content, status& s) {
   target t;
   const bool located = locate(file, batch.options, t, s, &batch.directories);
-  for (path& p : t.made.paths) batch.made.paths.push_back(std::move(p));  // the open handles are the batch's, too
+  for (auto& made : t.made.entries) batch.made.entries.push_back(std::move(made));  // the open handles are its, too
   t.made.keep();
   if (!located) return false;
   owner<replacement> r(new replacement(std::move(t), batch.options));
@@ -3960,10 +3961,7 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
   const bool not_writable =
       own.code == std::errc::permission_denied || own.code == std::errc::read_only_file_system;
   if (not_writable) return os::open_at(d, name, os::read_only | os::no_follow, 0, s);
-  if (!own.missing() || !create) {
-    s.fail(own);
-    return h;
-  }
+  if (!own.missing() || !create) return s.fail(own), os::handle();
   own = {};
   h = os::open_at(d, name, os::read_write | os::no_follow | os::create | os::exclusive, 0666, own);
   if (h && guarded.type == os::kind::regular) {
@@ -3974,10 +3972,8 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
     os::set_mode(h, guarded.mode & 0666u, best_effort);
   }
   if (h) return h;
-  if (own.code == std::errc::file_exists)
-    return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
-  s.fail(own);
-  return h;
+  if (own.code != std::errc::file_exists) return s.fail(own), os::handle();
+  return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
 }
 
 // Takes the lock and makes sure that its file still has its name: a lock on a deleted file excludes nobody.
@@ -3987,17 +3983,11 @@ inline os::handle lock_named(const os::directory& d, os::name name, const lock_o
     os::handle h = open_lock_file(d, name, options.create, guarded, s);
     os::info opened, named;
     if (!h || !os::get_info(h, opened, s)) return {};
-    if (opened.type != os::kind::regular) {
-      s.fail("", os::wrong_kind(opened.type));
-      return {};
-    }
+    if (opened.type != os::kind::regular) return s.fail("", os::wrong_kind(opened.type)), os::handle();
     if (!wait_for_lock(h, options.mode, until, s)) return {};
     status gone;
     if (os::get_info_at(d, name, false, named, gone) && named.same_file(opened)) return h;
-    if (gone.failed() && !gone.missing()) {
-      s.fail(gone);
-      return {};
-    }
+    if (gone.failed() && !gone.missing()) return s.fail(gone), os::handle();
   }
 }
 
@@ -4095,13 +4085,9 @@ inline os::handle open_log(const os::directory& d, os::name name, bool readable,
       h = os::open_at(d, name, flags | os::create | os::exclusive, 0666, own);
     }
     if (h) return h;
-    if (!created || own.code != std::errc::file_exists) {
-      s.fail(own);
-      return h;
-    }
+    if (!created || own.code != std::errc::file_exists) return s.fail(own), os::handle();
   }
-  s.fail("open", make_error_code(errc::changed_meanwhile));
-  return {};
+  return s.fail("open", make_error_code(errc::changed_meanwhile)), os::handle();
 }
 
 // The entry itself, under the lock. `still_named(info)` says whether the log's name leads to the file we have locked;
@@ -4877,6 +4863,8 @@ MEMORIA_FS_INLINE text_position position_of(std::string_view content, std::size_
 
 namespace detail {
 
+// ---- paths as text, and safe_article_path
+
 // No component is empty, and none begins with a dot: then lexically() has nothing to do.
 inline bool is_plain(const path::string_type& p) {
   for (std::size_t i = 0; i + 1 < p.size(); ++i) {
@@ -4968,24 +4956,10 @@ inline std::optional<path> article_path(std::string_view link, const path& direc
   return path(std::move(found));
 }
 
+// ---- the walk
+
 struct confined_root {
   std::shared_ptr<const os::directory> top;
-};
-
-// Directories made on the way inside; those still empty go again unless they are kept.
-struct made_beneath {
-  std::vector<std::pair<std::shared_ptr<const os::directory>, path::string_type>> entries;
-
-  made_beneath() = default;
-  made_beneath(const made_beneath&) = delete;
-  made_beneath& operator=(const made_beneath&) = delete;
-  ~made_beneath() {
-    status ignored;
-    for (; !entries.empty(); entries.pop_back()) {
-      os::remove_directory_at(*entries.back().first, entries.back().second.c_str(), ignored);
-    }
-  }
-  void keep() noexcept { entries.clear(); }
 };
 
 // Where a name leads: something in a directory inside that is held open.
@@ -4997,7 +4971,7 @@ struct place {
 
 struct walk_options {
   bool follow_last = true;       // a link at the end of the name
-  made_beneath* made = nullptr;  // create missing parents, and note them here
+  made_directories* made = nullptr;  // create missing parents, and note them here
   bool durable = false;          // sync what was created
 };
 
@@ -5058,7 +5032,7 @@ class confined_walk {
     out = {here(), component, {}};
     status own;
     if (!os::get_info_at(*out.dir, component.c_str(), false, out.existing, own)) {
-      return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code);
+      return own.missing() || s.fail(own);
     }
     again = out.existing.type == os::kind::symlink && options_.follow_last;
     if (!again) return true;
@@ -5080,14 +5054,14 @@ class confined_walk {
     if (is_link && !os::walks_links) return leave("\"" + to_utf8(component) + "\" is a link", s);
     const bool may_be_link = is_link || own.code == std::errc::not_a_directory;  // systems differ
     if (may_be_link && os::walks_links) return follow(component, remaining, s);
-    const bool create = may_create && options_.made != nullptr && own.code == std::errc::no_such_file_or_directory;
-    if (!create) return s.fail(own.step, own.code);
+    const bool create = may_create && options_.made != nullptr && own.missing();
+    if (!create) return s.fail(own);
     own = {};
     if (os::make_directory_at(*here(), component.c_str(), own)) {
       options_.made->entries.emplace_back(here(), component);
       if (options_.durable && !sync_here(s)) return false;
     } else if (own.code != std::errc::file_exists || ++links_ > symlink_limit) {  // others may be quicker, not for ever
-      return s.fail(own.step, own.code);
+      return s.fail(own);
     }
     return continue_with(component + remaining);
   }
@@ -5104,7 +5078,7 @@ class confined_walk {
     path target;
     status own;
     if (!os::read_link_at(*here(), component.c_str(), target, own)) {
-      if (own.code != std::errc::invalid_argument) return s.fail(own.step, own.code);
+      if (own.code != std::errc::invalid_argument) return s.fail(own);
       os::info now;  // no link: never was, or no longer is
       if (!os::get_info_at(*here(), component.c_str(), false, now, s)) return false;
       const bool changed = now.type == os::kind::directory || now.type == os::kind::symlink || remaining.empty();
@@ -5132,6 +5106,8 @@ class confined_walk {
   int links_ = 0;
   walk_options options_;
 };
+
+// ---- the operations
 
 // The system's form of a name; what no system call should ever see is refused here.
 inline bool confined_name(const confined_root* root, std::string_view name, path::string_type& out, status& s) {
@@ -5168,7 +5144,7 @@ inline bool read_once(const confined_root& root, const path::string_type& name, 
     status own;
     h = os::open_at(*p.dir, p.name.c_str(), os::read_only | os::no_follow, 0, own);
     if (h) return read_regular(h, out, s);
-    if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own.step, own.code);
+    if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own);
   }
   return s.fail("open", make_error_code(errc::changed_meanwhile));  // a link each time, just after it was none
 }
@@ -5194,8 +5170,8 @@ inline bool exists_beneath(const confined_root* root, std::string_view name, sta
   } else if (confined_walk(root->top, native, {}).run(p, own)) {
     found = p.existing.type != os::kind::none;
   }
-  const bool nothing = own.code == std::errc::no_such_file_or_directory || own.code == std::errc::not_a_directory;
-  if (own.failed() && !nothing) s.fail(own.step, own.code, own.note);
+  const bool nothing = own.missing() || own.code == std::errc::not_a_directory;
+  if (own.failed() && !nothing) s.fail(own);
   return found;
 }
 
@@ -5212,13 +5188,13 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   status own;
   os::handle h;
   const bool stepped = simple && open_in_one_step(root, parent.empty() ? dot : parent, os::opening::directory, h, own);
-  const bool missing_parent = own.code == std::errc::no_such_file_or_directory && options.made != nullptr;
-  if (stepped && own.failed() && !missing_parent) return s.fail(own.step, own.code, own.note);
+  const bool missing_parent = own.missing() && options.made != nullptr;
+  if (stepped && own.failed() && !missing_parent) return s.fail(own);
   if (stepped && h) {
     out.dir = std::make_shared<const os::directory>(os::directory{std::move(h), root.top->full / parent});
     status absent;
     if (!os::get_info_at(*out.dir, out.name.c_str(), false, out.existing, absent)) {
-      return absent.code == std::errc::no_such_file_or_directory || s.fail(absent.step, absent.code);
+      return absent.missing() || s.fail(absent);
     }
     if (out.existing.type != os::kind::symlink || !options.follow_last) return true;
   }
@@ -5234,7 +5210,7 @@ inline bool write_beneath(const confined_root* root, std::string_view name, std:
                           const write_options& options, status& s) {
   path::string_type native;
   if (!confined_name(root, name, native, s)) return false;
-  made_beneath made;
+  made_directories made;
   walk_options how;
   how.follow_last = options.symlinks == symlink_policy::follow;
   how.made = options.create_parents ? &made : nullptr;
@@ -5243,10 +5219,7 @@ inline bool write_beneath(const confined_root* root, std::string_view name, std:
   if (!find_beneath(*root, native, how, p, s)) return false;
   const bool is_link = p.existing.type == os::kind::symlink;
   if (is_link && options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
-  target t;
-  t.dir = std::move(p.dir);
-  t.name = std::move(p.name);
-  t.existing = p.existing;
+  target t{{}, std::move(p.dir), {}, std::move(p.name), p.existing};
   const bool done = replace_target(std::move(t), content, options, s);
   if (done || s.code == errc::not_durable) made.keep();
   return done;
@@ -5258,7 +5231,7 @@ inline bool append_beneath(const confined_root* root, std::string_view name, std
   if (!confined_name(root, name, native, s)) return false;
   const deadline until = deadline_in(options.timeout);
   for (int changes = 0;;) {  // of the log into a link, or by another host
-    made_beneath made;
+    made_directories made;
     place p;
     const walk_options how = {true, options.create_parents ? &made : nullptr, options.durable == durability::full};
     if (!find_beneath(*root, native, how, p, s)) return false;
@@ -5270,7 +5243,7 @@ inline bool append_beneath(const confined_root* root, std::string_view name, std
       status gone;
       place now;
       if (find_beneath(*root, native, {}, now, gone)) return now.existing.same_file(opened);
-      return gone.code != std::errc::no_such_file_or_directory && failure.fail(gone.step, gone.code, gone.note);
+      return !gone.missing() && failure.fail(gone);
     };
     const bool done = append_once(*p.dir, p.name.c_str(), content, options, until, moved, still_named, own);
     if (done || own.code == errc::not_durable) made.keep();
@@ -5296,7 +5269,7 @@ inline bool remove_beneath(const confined_root* root, std::string_view name, sta
     removed = as_directory ? os::remove_directory_at(*p.dir, p.name.c_str(), own)
                            : os::unlink_at(*p.dir, p.name.c_str(), own);
   }
-  if (own.failed() && own.code != std::errc::no_such_file_or_directory) s.fail(own.step, own.code, own.note);
+  if (own.failed() && !own.missing()) s.fail(own);
   status unsynced;
   if (removed && !os::sync_directory(*p.dir, unsynced)) not_durable(s, unsynced);
   return removed;
@@ -5322,12 +5295,8 @@ inline std::vector<std::string> list_beneath(const confined_root* root, std::str
 }
 
 inline owner<confined_root> open_root(const path& directory, status& s) {
-  if (directory.empty()) {
-    s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
-  } else if (directory.native().find(path::value_type{}) != path::string_type::npos) {
-    s.fail("", std::make_error_code(std::errc::invalid_argument), "the path contains a NUL");
-  }
-  if (s.failed()) return nullptr;
+  if (directory.empty()) s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  if (s.failed() || !os::without_nul(directory, s)) return nullptr;
   os::directory d = os::open_root(directory, s);
   if (!d.h) return nullptr;
   owner<confined_root> root(new confined_root);
@@ -5364,19 +5333,9 @@ MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, st
   detail::report_to(ec, detail::write_beneath, root_.get(), name, content, options);
 }
 
-MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
-                                                       std::error_code& ec) const {
-  atomic_write_text(name, content, write_options{}, ec);
-}
-
 MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
                                                         const append_options& options, std::error_code& ec) const {
   detail::report_to(ec, detail::append_beneath, root_.get(), name, content, options);
-}
-
-MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
-                                                        std::error_code& ec) const {
-  locked_append_text(name, content, append_options{}, ec);
 }
 
 MEMORIA_FS_INLINE bool confined_dir::exists(std::string_view name, std::error_code& ec) const {
@@ -5390,8 +5349,6 @@ MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name, std::error_co
 MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name, std::error_code& ec) const {
   return detail::report_to(ec, detail::list_beneath, root_.get(), name);
 }
-
-MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::error_code& ec) const { return list(".", ec); }
 
 #if MEMORIA_FS_EXCEPTIONS
 namespace detail {
@@ -5430,7 +5387,8 @@ MEMORIA_FS_INLINE std::string confined_dir::read_text(std::string_view name) con
 
 MEMORIA_FS_INLINE void confined_dir::atomic_write_text(std::string_view name, std::string_view content,
                                                        const write_options& options) const {
-  detail::confined_or_throw("confined_dir::atomic_write_text", detail::write_beneath, root_.get(), name, content, options);
+  detail::confined_or_throw("confined_dir::atomic_write_text", detail::write_beneath, root_.get(), name, content,
+                            options);
 }
 
 MEMORIA_FS_INLINE void confined_dir::locked_append_text(std::string_view name, std::string_view content,
@@ -6648,6 +6606,8 @@ MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, 
 
 namespace detail {
 
+// ---- the lock of a state file
+
 // The state locks that this thread holds, so that nesting is an error and not a hang.
 struct held_lock {
   os::info file;
@@ -6712,6 +6672,8 @@ inline bool lock_state(const path& file, const write_options& options, const dea
   }
 }
 
+// ---- reading
+
 // What a state file holds.
 struct loaded {
   json value;
@@ -6733,6 +6695,8 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
   out.corrupt = out.problem.code == errc::corrupt_json;
   return !out.problem || out.corrupt || s.fail("", out.problem.code, out.problem.message());
 }
+
+// ---- setting aside and recovering
 
 inline path::string_type backup_stamp() {
   // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
@@ -6756,8 +6720,8 @@ inline path::string_type backup_name(const target& t, const path::string_type& s
   return sibling_name({}, t.name, suffix, room);
 }
 
-// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists. `backup` stays empty
-// until there is one.
+// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists. Only then it is in
+// `backup`.
 template <class F>
 bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
   const path::string_type stamp = backup_stamp();
@@ -6905,6 +6869,8 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     return s.fail("", make_error_code(errc::corrupt_json), out.problem.message());
   }
 }
+
+// ---- the operations
 
 // Loads without a lock; only a corrupt file makes it take the lock and look again.
 inline bool load_state(const path& file, const recovery_options& options, loaded& out, status& s) {
