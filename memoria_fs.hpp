@@ -2053,6 +2053,10 @@ inline std::uint64_t load_first_lowest(const char* p) noexcept {  // written out
   const auto byte = [p](unsigned i) { return std::uint64_t{static_cast<unsigned char>(p[i])} << (8 * i); };
   return byte(0) | byte(1) | byte(2) | byte(3) | byte(4) | byte(5) | byte(6) | byte(7);
 }
+inline std::uint64_t load_four(const char* p) noexcept {
+  const auto byte = [p](unsigned i) { return std::uint32_t{static_cast<unsigned char>(p[i])} << (8 * i); };
+  return byte(0) | byte(1) | byte(2) | byte(3);
+}
 inline void store_first_lowest(char* p, std::uint64_t x) noexcept {
   const auto put = [&](unsigned i) { p[i] = static_cast<char>(static_cast<unsigned char>(x >> (8 * i))); };
   put(0), put(1), put(2), put(3), put(4), put(5), put(6), put(7);
@@ -2070,10 +2074,11 @@ inline std::uint64_t salted_hash(std::string_view text, const std::uint64_t (&sa
   for (; n > 16; n -= 16, p += 16) mix(load_first_lowest(p), load_first_lowest(p + 8));
   if (n >= 8) {
     mix(load_first_lowest(p), load_first_lowest(p + n - 8));
+  } else if (n >= 4) {
+    mix(load_four(p), load_four(p + n - 4));
   } else {
-    std::uint64_t last = 0;
-    for (std::size_t i = 0; i < n; ++i) last = last << 8 | static_cast<unsigned char>(p[i]);
-    mix(last, 0);
+    const auto byte = [p](std::size_t i) { return std::uint64_t{static_cast<unsigned char>(p[i])}; };
+    mix(n == 0 ? 0 : byte(0) | byte(n / 2) << 8 | byte(n - 1) << 16, 0);
   }
   return hash;
 }
@@ -4247,16 +4252,34 @@ std::size_t find_where(std::string_view text, std::size_t at, Verdict verdict) n
   return text.size();
 }
 
-inline std::size_t count_byte(std::string_view text, char c) noexcept {
+// In text[from, text.size()). What is left after full steps is counted with the bytes before it masked out: branches on
+// its length would be guessed wrong.
+inline std::size_t count_byte(std::string_view text, char c, std::size_t from = 0) noexcept {
   constexpr std::size_t width = lanes::width, step = 2 * width;
+  struct masks {
+    char bytes[2 * step] = {};
+    constexpr masks() {
+      for (std::size_t i = step; i < 2 * step; ++i) bytes[i] = static_cast<char>(-1);
+    }
+  };
+  static constexpr masks mask;
   const char* const p = text.data();
-  std::size_t count = 0, at = 0;
-  while (text.size() - at >= step) {
-    const char zeros[width] = {};
-    lanes sums = lanes::load(zeros);
-    const std::size_t left = (text.size() - at) / step, end = at + (left < 127 ? left : 127) * step;
-    for (; at < end; at += step) {
-      sums = sums.add_verdict(lanes::load(p + at).is(c)).add_verdict(lanes::load(p + at + width).is(c));
+  std::size_t count = 0;
+  if (text.size() < step) {
+    for (; from < text.size(); ++from) count += p[from] == c ? 1u : 0u;
+  }
+  while (from < text.size()) {
+    lanes sums = lanes::load(mask.bytes);
+    const std::size_t left = (text.size() - from) / step, end = from + (left < 126 ? left : 126) * step;
+    for (; from < end; from += step) {
+      sums = sums.add_verdict(lanes::load(p + from).is(c)).add_verdict(lanes::load(p + from + width).is(c));
+    }
+    if (left < 126) {
+      const char* const last = p + text.size() - step;
+      const char* const wanted = mask.bytes + (text.size() - from);
+      sums = sums.add_verdict(lanes::load(last).is(c) & lanes::load(wanted));
+      sums = sums.add_verdict(lanes::load(last + width).is(c) & lanes::load(wanted + width));
+      from = text.size();
     }
     std::uint64_t words[width / 8];
     char bytes[width];
@@ -4266,16 +4289,6 @@ inline std::size_t count_byte(std::string_view text, char c) noexcept {
       constexpr std::uint64_t pair = 0x00FF00FF00FF00FF;
       count += static_cast<std::size_t>((((eight & pair) + (eight >> 8 & pair)) * 0x0001000100010001) >> 48);
     }
-  }
-  const auto add = [&](lanes::mask hits) {
-    for (; hits != 0; hits &= hits - 1) ++count;
-  };
-  if (text.size() - at >= width) add(lanes::load(p + at).equal(c)), at += width;
-  if (text.size() < width) {
-    for (; at < text.size(); ++at) count += p[at] == c ? 1u : 0u;
-  } else if (at < text.size()) {  // the last lanes, without what is counted
-    const std::size_t last = text.size() - width;
-    add(lanes::load(p + last).equal(c) >> (at - last) * lanes::bits);
   }
   return count;
 }
@@ -7193,7 +7206,7 @@ class vault_names {
   static constexpr std::uint32_t none = 0xFFFFFFFF;
   enum class sort_of { note, file, alias };
 
-  bool exact = false;            // names are paths, compared byte for byte; else notes go without ".md", folded
+  bool exact = false;            // what ends in ".md" by its path, byte for byte; else all of it folded
   std::uint32_t hidden = none;   // an item that is as good as not there
 
   vault_names() : salt_{os::random_bits(), os::random_bits()} {}
@@ -7230,7 +7243,7 @@ class vault_names {
   void build() {
     std::vector<std::uint64_t> order;  // the best first: a note before a file before an alias, then the shortest path
     for (std::uint32_t i = 0; i < size(); ++i) {
-      if (i == hidden || leads_to(i) == hidden) continue;
+      if (i == hidden || leads_to(i) == hidden || (exact && !ends_with(name(i), ".md"))) continue;
       const std::uint64_t length = name(i).size() < 0xFFFF ? name(i).size() : 0xFFFF;
       order.push_back(std::uint64_t(sort(i)) << 48 | length << 32 | i);
     }
@@ -7282,7 +7295,7 @@ class vault_names {
 
   std::string_view stem(std::uint32_t i) const {
     const std::string_view n = name(i);
-    return exact || sort(i) != sort_of::note ? n : n.substr(0, n.size() - 3);
+    return exact || sort(i) == sort_of::note ? n.substr(0, n.size() - 3) : n;
   }
 
   void append_key(std::uint32_t i, std::string& key) const {
@@ -7294,7 +7307,7 @@ class vault_names {
   }
 
   void each_key(std::uint32_t i, std::string& key, std::vector<entry>& found) const {
-    if (exact) return found.push_back({static_cast<std::uint32_t>(hash(name(i))), i});
+    if (exact) return found.push_back({static_cast<std::uint32_t>(hash(stem(i))), i});
     key.clear();
     append_key(i, key);
     std::string_view end = key;
@@ -7589,14 +7602,13 @@ struct resolver {
 
 inline resolution resolve_exact(resolver& r, std::string_view slug) {
   if (slug.empty() || slug.front() == '/' || slug.find('\0') != std::string_view::npos) return {link_status::unsafe};
-  r.key.assign(slug).append(".md");
   bool plain = slug.front() != '.';  // no component is empty or begins with a dot
-  for (std::size_t at = 0; (at = find_byte(r.key, '/', at, r.key.size())) < r.key.size();) {
-    ++at;
-    plain = plain && r.key[at] != '/' && r.key[at] != '.';
+  for (std::size_t at = 0; plain && (at = find_byte(slug, '/', at, slug.size())) < slug.size(); ++at) {
+    plain = at + 1 < slug.size() && slug[at + 1] != '/' && slug[at + 1] != '.';
   }
-  const bool inside = plain || normalize_name(r.key, r.normal);
-  const std::uint32_t entry = inside ? r.names.find(plain ? r.key : r.normal) : vault_names::none;
+  const bool inside = plain || normalize_name(r.key.assign(slug).append(".md"), r.normal);
+  const auto find = [&](std::string_view path) { return r.names.find(path.substr(0, path.size() - 3)); };
+  const std::uint32_t entry = plain ? r.names.find(slug) : inside ? find(r.normal) : vault_names::none;
   const bool certain = inside && !r.ask_system;
   if (certain && entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
   const bool hidden = !plain && (r.normal.front() == '.' || r.normal.find("/.") != std::string::npos);
@@ -7608,7 +7620,7 @@ inline resolution resolve_exact(resolver& r, std::string_view slug) {
   if (entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
   const path root = std::filesystem::canonical(r.directory, ec);  // the link came in by another way
   std::string inner = to_utf8(article->lexically_relative(root).generic_string<path::value_type>());
-  const std::uint32_t real = ec ? vault_names::none : r.names.find(inner);
+  const std::uint32_t real = ec || !ends_with(inner, ".md") ? vault_names::none : find(inner);
   return {link_status::ok, real == vault_names::none ? real : r.names.item_of(real)};
 }
 
@@ -7749,7 +7761,7 @@ class vault_builder {
     wikilink_scan s = start_scan(text, v_.options.include_code);
     std::size_t line = 1, line_begin = 0, counted = 0;
     for (wikilink link; next_link(s, link); counted = link.offset) {
-      const std::size_t lines = count_byte(text.substr(counted, link.offset - counted), '\n');
+      const std::size_t lines = count_byte(text.substr(0, link.offset), '\n', counted);
       if (lines != 0) line_begin = after_last(text.substr(0, link.offset), '\n');
       line += lines;
       const std::size_t column = link.offset - line_begin + 1;
