@@ -220,6 +220,20 @@ class owner {
  private:
   T* object_;
 };
+
+// A callable by its address, and back. A function's is no void*, but for a cast.
+template <class F>
+void* callable_address(F& f) noexcept {
+  if constexpr (std::is_function_v<F>) {
+    return reinterpret_cast<void*>(&f);
+  } else {
+    return const_cast<void*>(static_cast<const void*>(std::addressof(f)));
+  }
+}
+template <class F>
+F& callable_at(void* address) noexcept {
+  return *reinterpret_cast<F*>(address);
+}
 }  // namespace detail
 
 // Thrown by every throwing form for a failed file operation. Existing handlers for std::filesystem::filesystem_error
@@ -1309,12 +1323,12 @@ struct json_change {
 };
 template <class F>
 json_change change_with(F& change) {
-  return {const_cast<void*>(static_cast<const void*>(std::addressof(change))), [](void* object, json& value) {
+  return {callable_address(change), [](void* object, json& value) {
             if constexpr (std::is_void_v<std::invoke_result_t<F&, json&>>) {
-              (*static_cast<F*>(object))(value);
+              callable_at<F>(object)(value);
               return true;
             } else {
-              return static_cast<bool>((*static_cast<F*>(object))(value));
+              return static_cast<bool>(callable_at<F>(object)(value));
             }
           }};
 }
@@ -1484,8 +1498,8 @@ struct progress_call {
 
 template <class F>
 progress_call progress_of(F& f) {
-  return {const_cast<void*>(static_cast<const void*>(std::addressof(f))),
-          [](void* object, std::size_t done, std::size_t total) { (*static_cast<F*>(object))(done, total); }};
+  return {callable_address(f),
+          [](void* object, std::size_t done, std::size_t total) { callable_at<F>(object)(done, total); }};
 }
 
 }  // namespace detail
@@ -1751,6 +1765,14 @@ struct status {
   bool fail(const status& cause) { return fail(cause.step, cause.code, cause.note); }
 };
 
+// One object for ever: never destroyed, because what it is asked for may outlive main, and made without allocating.
+template <class T>
+const T& immortal() noexcept {
+  alignas(T) static unsigned char storage[sizeof(T)];
+  static const T& object = *::new (static_cast<void*>(storage)) T;
+  return object;
+}
+
 class memoria_category final : public std::error_category {
  public:
   const char* name() const noexcept override { return "memoria"; }
@@ -1882,8 +1904,7 @@ MEMORIA_FS_INLINE std::string printable(std::string_view text) {
 }  // namespace detail
 
 MEMORIA_FS_INLINE const std::error_category& error_category() noexcept {
-  static const auto& category = *new const detail::memoria_category;  // never destroyed: codes may outlive main
-  return category;
+  return detail::immortal<detail::memoria_category>();
 }
 
 MEMORIA_FS_INLINE std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
@@ -7990,8 +8011,7 @@ MEMORIA_FS_INLINE std::size_t link_graph::count(link_status status) const noexce
 }
 
 MEMORIA_FS_INLINE const std::vector<graph_failure>& link_graph::failures() const noexcept {
-  static const auto& none = *new const std::vector<graph_failure>;
-  return index_ ? index_->failures : none;
+  return index_ ? index_->failures : detail::immortal<std::vector<graph_failure>>();
 }
 
 MEMORIA_FS_INLINE std::optional<std::size_t> link_graph::find(std::string_view link) const {
@@ -11768,6 +11788,20 @@ DOCTEST_TEST_CASE("update_json writes nothing when the change says so") {
   const auto set_two = [](json& j) { j["count"] = 2; return true; };
   update_json(here / "s.json", counter(0), set_two, ec);
   DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(2));
+}
+
+inline void set_three(json& j) { j["count"] = 3; }
+inline bool refuse_four(json& j) { j["count"] = 4; return false; }
+
+DOCTEST_TEST_CASE("update_json takes a function as it takes a lambda") {
+  const scratch here;
+  std::error_code ec;
+  update_json(here / "s.json", counter(0), set_three, ec);
+  update_json(here / "s.json", counter(0), refuse_four, update_options{}, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(3));
+  update_json(here / "s.json", counter(0), &refuse_four, ec);
+  DOCTEST_CHECK(load_json(here / "s.json", ec) == counter(3));
 }
 
 #if MEMORIA_FS_EXCEPTIONS

@@ -4,11 +4,36 @@
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 #define MEMORIA_FS_TESTS
+#include <atomic>
 #include <csignal>
 #include <map>
 #include <memoria_fs.hpp>
+#include <new>
 
 namespace {
+
+std::atomic<std::size_t> allocations = 0;
+
+}  // namespace
+
+// Not inlined, or g++ takes free() for a mistake.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  ++allocations;
+  if (void* p = std::malloc(size)) return p;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+
+namespace {
+
+// Before anything else has asked for the category.
+const std::size_t allocated_for_a_code = [] {
+  const std::size_t before = allocations;
+  static_cast<void>(memoria::make_error_code(memoria::errc::not_durable));
+  static_cast<void>(memoria::link_graph().failures());
+  return allocations - before;
+}();
 
 namespace fs = std::filesystem;
 using memoria::json;
@@ -548,6 +573,10 @@ DOCTEST_TEST_CASE("JSON's const and error_code forms say what the others say") {
     DOCTEST_CHECK(e.reason() == e.problem().reason);
     DOCTEST_CHECK(e.problem().offset == 3);
   }
+}
+
+DOCTEST_TEST_CASE("what is noexcept and made on first use does not allocate") {
+  DOCTEST_CHECK(allocated_for_a_code == 0);
 }
 
 DOCTEST_TEST_SUITE_END();
