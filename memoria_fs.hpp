@@ -2024,6 +2024,15 @@ inline unsigned trailing_zeros(std::uint64_t x) noexcept {  // x != 0
 #endif
 }
 
+// A hint that text[at] is wanted soon. Where each step waits for the one before, the processor does not run ahead itself.
+inline void prefetch(std::string_view text, std::size_t at) noexcept {
+#ifdef __GNUC__
+  if (at < text.size()) __builtin_prefetch(text.data() + at);
+#else
+  static_cast<void>(text), static_cast<void>(at);
+#endif
+}
+
 inline std::size_t first_lane(lanes::mask m) noexcept { return trailing_zeros(m) / lanes::bits; }  // m != 0
 
 inline unsigned leading_zeros(std::uint64_t x) noexcept {  // x != 0
@@ -4442,6 +4451,7 @@ inline void find_close(std::string_view text, std::size_t from, bracketed& found
 inline bool next_match(wikilink_scan& s, bracketed& found) noexcept {
   const std::string_view text = s.text;
   for (;;) {
+    prefetch(text, s.at + 1024);
     found.open = find_brackets(text, s.at);
     const std::size_t begin = found.open + 2;
     if (begin >= text.size()) break;
@@ -4716,6 +4726,7 @@ inline std::size_t after_comment(wikilink_scan& s, std::size_t at) noexcept {
 inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
   for (; at < s.text.size(); at = s.seen_end) {
     if (at >= s.seen_end) {
+      prefetch(s.text, at + 1024);
       s.seen = marks_at(s.text, at, [](lanes b) {
         return ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
       });
