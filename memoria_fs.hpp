@@ -294,8 +294,8 @@ struct write_options {
   bool overwrite = true;       // false: std::errc::file_exists, and never clobbers a file that appears meanwhile
   unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
-  // and capabilities go where the owner could not be kept), extended attributes and access list; a new one gets what
-  // the umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not
+  // and capabilities go where the owner could not be kept, and where its group could not, what others may not),
+  // extended attributes and access list; a new one gets what the umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not
   // kept.
   std::filesystem::perms permissions = std::filesystem::perms::unknown;
   write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
@@ -1915,7 +1915,7 @@ MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const de
   t.what = operation + " \"" + detail::printable(detail::to_utf8(file)) + "\": ";
   if (*why.step != '\0') t.what.append(why.step).append(": ");
   t.what += why.code.message();
-  if (!why.note.empty()) t.what.append(" (").append(why.note).append(")");
+  if (!why.note.empty()) t.what.append(" (").append(detail::printable(why.note)).append(")");
   t.operation = std::move(operation);
   t.step = why.step;
   text_ = std::make_shared<const texts>(std::move(t));
@@ -2251,9 +2251,8 @@ void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
-// False: the owner, or the access list, is not kept.
-bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost);
-bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
+unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost);  // mode bits that may stay
+bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);  // its list
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
@@ -2442,19 +2441,18 @@ inline bool set_mode(const handle& h, unsigned mode, status& s) {
   return done({"fchmod", h.get()}, s, [&] { return ::fchmod(fd(h), static_cast<mode_t>(mode)) == 0; });
 }
 
-inline bool copy_owner(const handle& h, const info& now, const info& from, write_report& lost) {
+inline unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost) {
   const auto change = [&](unsigned user, status& own) {
     return done({"fchown", h.get()}, own, [&] { return ::fchown(fd(h), user, from.group) == 0; });
   };
-  if (now.user == from.user && now.group == from.group) return true;
+  if (now.user == from.user && now.group == from.group) return 07777;
   status refused, group_refused;
-  if (change(from.user, refused)) return true;
+  if (change(from.user, refused)) return 07777;
   if (now.user != from.user) lost.not_kept.push_back({{}, "owner", refused.code});
   // A group that we belong to can be kept without root.
-  if (now.group != from.group && !change(static_cast<uid_t>(-1), group_refused)) {
-    lost.not_kept.push_back({{}, "group", group_refused.code});
-  }
-  return false;
+  if (now.group == from.group || change(static_cast<uid_t>(-1), group_refused)) return 0777;
+  lost.not_kept.push_back({{}, "group", group_refused.code});
+  return 0707 | ((from.mode & 07u) << 3);  // another group: it may do what all others may
 }
 
 #if defined(__linux__)
@@ -2956,7 +2954,7 @@ inline bool sync_directory(const directory&, status&) { return true; }
 inline void start_writeback(const handle&) noexcept {}
 inline bool report_close_errors(const handle&, status&) { return true; }
 inline bool set_mode(const handle&, unsigned, status&) { return true; }
-inline bool copy_owner(const handle&, const info&, const info&, write_report&) { return true; }
+inline unsigned copy_owner(const handle&, const info&, const info&, write_report&) { return 07777; }
 inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
 
 // Replaces even a target that others hold open (Windows 10 on NTFS); elsewhere the older way, tried for each call.
@@ -3185,12 +3183,12 @@ inline bool get_info_path(const path& p, info& out, status& s) {
 // group bits of the mode are its mask; without the list they would let the whole group in. `now`: `h` as it was made.
 inline bool copy_metadata(const handle& h, const info& now, const directory& d, name like, const info& from,
                           write_report& lost, status& s) {
-  const bool owner_kept = copy_owner(h, now, from, lost);
-  const bool list_kept = copy_attributes(h, d, like, owner_kept, lost);
+  const unsigned may_stay = copy_owner(h, now, from, lost);
+  const bool owner_kept = may_stay == 07777, list_kept = copy_attributes(h, d, like, owner_kept, lost);
   if (!owner_kept && (from.mode & ~0777u) != 0) {
     lost.not_kept.push_back({{}, "set-id bits", std::make_error_code(std::errc::operation_not_permitted)});
   }
-  return set_mode(h, from.mode & (owner_kept ? 07777u : 0777u) & (list_kept ? 07777u : 07707u), s);
+  return set_mode(h, from.mode & may_stay & (list_kept ? 07777u : 07707u), s);
 }
 
 inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std::size_t& written, status& s) {
@@ -6679,24 +6677,23 @@ class state_lock {
         if (held->file.same_file(node_.file)) return s.fail("", make_error_code(errc::lock_nested));
       }
     }
-    handle_ = lock_named(*t.dir, name.c_str(), lock_options{}, until, t.existing, s);
-    if (!handle_ || !os::get_info(handle_, node_.file, s)) return false;
+    os::handle h = lock_named(*t.dir, name.c_str(), lock_options{}, until, t.existing, s);
+    if (!h || !os::get_info(h, node_.file, s)) return false;
+    handle_ = std::move(h);
     node_.next = std::exchange(held_by_this_thread(), &node_);
-    linked_ = true;
     return true;
   }
 
   void release() noexcept {
-    if (linked_) held_by_this_thread() = node_.next;  // scopes nest, so ours is the first
-    linked_ = false;
-    if (handle_) os::unlock(handle_);
+    if (!handle_) return;
+    held_by_this_thread() = node_.next;  // scopes nest, so ours is the first
+    os::unlock(handle_);
     handle_.close();
   }
 
  private:
   os::handle handle_;
-  held_lock node_;
-  bool linked_ = false;
+  held_lock node_;  // in the list while handle_ is open
 };
 
 // Finds the target and takes its lock, again if a symbolic link was pointed elsewhere while we waited.
@@ -7027,9 +7024,9 @@ MEMORIA_FS_INLINE std::string recovery_report::message() const {
                      : found == damage::zeros     ? "it ends in NUL bytes, as after a power cut"
                      : found == damage::truncated ? "it ends too early"
                                                   : "it is not JSON";
-  std::string text = "State file corruption at " + detail::to_utf8(file) + ": " + what + " (" + problem.message() +
-                     "). Moved to " + detail::to_utf8(backup) + "; using ";
-  return text + (used == source::fallback ? "default." : detail::to_utf8(generation) + ".");
+  const auto shown = [](const path& p) { return detail::printable(detail::to_utf8(p)); };
+  return "State file corruption at " + shown(file) + ": " + what + " (" + problem.message() + "). Moved to " +
+         shown(backup) + "; using " + (used == source::fallback ? "default" : shown(generation)) + ".";
 }
 
 MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* operation, const path& file,
@@ -8607,6 +8604,9 @@ DOCTEST_TEST_CASE("an error names operation, path, step and reason, and is a fil
   DOCTEST_CHECK(e.path1() == path("dir/state.json"));
   const error forged("f", path(std::string("a\0b\nc", 5)), s);
   DOCTEST_CHECK(std::string(forged.what()).find("f \"a\\x00b\\x0Ac\": fsync") == 0);
+  detail::status noted;
+  noted.fail("", make_error_code(errc::unsafe_path), "\"a\nb\" leads out");
+  DOCTEST_CHECK(std::string(error("f", "x", noted).what()).find("(\"a\\x0Ab\" leads out)") != std::string::npos);
   const std::filesystem::filesystem_error& base = e;
   DOCTEST_CHECK(base.code() == std::errc::no_space_on_device);
 }
@@ -8895,7 +8895,7 @@ DOCTEST_TEST_CASE("an existing file's temporary is private until it has owner an
   DOCTEST_CHECK(seen == "write fchmod fsync rename ");
 }
 
-DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept") {
+DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept, and what only the old group might where it cannot") {
   if (::geteuid() != 0) {
     DOCTEST_MESSAGE("skipped: needs root to make a file of another owner");
     return;
@@ -8910,15 +8910,32 @@ DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept") {
   DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
   DOCTEST_CHECK(st.st_uid == 65534);
   DOCTEST_CHECK((st.st_mode & 07777u) == 04755);
-  detail::os::seam() = [](const detail::os::event& e) {
-    return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
+  constexpr unsigned modes[][2] = {{04755, 0755}, {0660, 0600}, {0674, 0644}};  // before, after
+  for (const auto& mode : modes) {
+    DOCTEST_REQUIRE(::chown((here / "f").c_str(), 65534, 65534) == 0);
+    DOCTEST_REQUIRE(::chmod((here / "f").c_str(), mode[0]) == 0);
+    detail::os::seam() = [](const detail::os::event& e) {
+      return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
+    };
+    atomic_write_text(here / "f", "not kept", ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
+    DOCTEST_CHECK(st.st_uid == 0);
+    DOCTEST_CHECK((st.st_mode & 07777u) == mode[1]);
+  }
+  DOCTEST_REQUIRE(::chown((here / "f").c_str(), 65534, 65534) == 0);
+  DOCTEST_REQUIRE(::chmod((here / "f").c_str(), 04760) == 0);
+  static int asked;
+  asked = 0;
+  detail::os::seam() = [](const detail::os::event& e) {  // the group alone can be kept
+    return detail::os::verdict{std::string_view(e.call) == "fchown" && asked++ == 0 ? EPERM : 0, SIZE_MAX};
   };
-  atomic_write_text(here / "f", "not kept", ec);
+  atomic_write_text(here / "f", "the group's", ec);
   detail::os::seam() = nullptr;
-  DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(::stat((here / "f").c_str(), &st) == 0);
-  DOCTEST_CHECK(st.st_uid == 0);
-  DOCTEST_CHECK((st.st_mode & 07777u) == 0755);
+  DOCTEST_CHECK(st.st_gid == 65534);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0760);
 }
 
 #ifdef __linux__
@@ -11658,6 +11675,13 @@ DOCTEST_TEST_CASE("a generation that cannot be read is an error: it may be the g
   DOCTEST_CHECK(here.names() == list({".s.json.lock", "s.json", "s.json.gen-1", "s.json.gen-2"}));
 }
 #endif
+
+DOCTEST_TEST_CASE("the message of a recovery is one line, whatever the file is called") {
+  recovery_report report;
+  report.used = recovery_report::source::generation;
+  report.file = "a\nb", report.backup = "c\nd", report.generation = "e\nf";
+  DOCTEST_CHECK(report.message().find('\n') == std::string::npos);
+}
 
 DOCTEST_TEST_CASE("if the corrupt file cannot be moved aside it stays, and that is an error") {
   const scratch here;
