@@ -3823,7 +3823,6 @@ inline bool remove_if_stale(const os::directory& d, os::name n) {
   os::handle h = os::open_at(d, n, os::read_write | os::no_follow, 0, ignored);
   if (!h) h = os::open_at(d, n, os::read_only | os::no_follow, 0, ignored);
   os::info opened, named;
-  ignored = {};
   if (!h || !os::get_info(h, opened, ignored) || opened.type != os::kind::regular) return false;
   if (!os::lock(h, false, false, ignored)) return false;  // its writer lives, or nothing can be locked here
   return os::get_info_at(d, n, false, named, ignored) && named.same_file(opened) && os::unlink_at(d, n, ignored);
@@ -9018,6 +9017,77 @@ DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost acces
   for (const char* what : {"owner", "group", "set-id bits"}) DOCTEST_CHECK(lost(what, EPERM));
 }
 
+DOCTEST_TEST_CASE("attributes that go by owner or content, vanish meanwhile or are there already") {
+  const scratch here;
+  const path file = here / "f";
+  const std::string capability("\0\0\0\2\0\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);  // to bind low ports
+  put(file, "old");
+  if (::geteuid() != 0 || !set_attribute(file, "security.capability", capability) ||
+      !set_attribute(here.dir, default_acl, access_list(6, 0, 6))) {
+    DOCTEST_MESSAGE("skipped: not root, or no attributes here");
+    return;
+  }
+  DOCTEST_REQUIRE(set_attribute(file, acl, access_list(6, 0, 0)));  // what the default makes of mode 0600
+  write_report report;
+  write_options options;
+  options.report = &report;
+  const auto write_while = [&](detail::os::verdict (*refuse)(const detail::os::event&)) {
+    report = {};
+    detail::os::seam() = refuse;
+    std::error_code ec;
+    atomic_write_text(file, "new", options, ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CHECK(!ec);
+  };
+  write_while(nullptr);
+  DOCTEST_CHECK(report.not_kept.empty());
+  DOCTEST_CHECK(attribute(file, "security.capability") == capability);
+  write_while([](const detail::os::event& e) {  // the same list comes from the directory
+    return detail::os::verdict{std::string_view(e.call) == "fsetxattr" ? EPERM : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.size() == 1);
+  DOCTEST_CHECK(report.not_kept[0].what == "security.capability");
+  DOCTEST_CHECK(attribute(file, acl) == access_list(6, 0, 0));
+  DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "lgetxattr" ? ENODATA : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.empty());
+  DOCTEST_CHECK(!attribute(file, "security.capability"));
+  DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "lgetxattr" ? EIO : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(report.not_kept.size() == 2);
+  // An owner that cannot be kept: his file's rights are not for another's.
+  DOCTEST_REQUIRE(::chown(file.c_str(), 65534, 65534) == 0);
+  DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
+  write_while([](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
+  });
+  DOCTEST_CHECK(!attribute(file, "security.capability"));
+  DOCTEST_CHECK(std::count_if(report.not_kept.begin(), report.not_kept.end(), [](const write_report::loss& loss) {
+    return loss.what == "security.capability" && loss.why == std::errc::operation_not_permitted;
+  }) == 1);
+}
+
+DOCTEST_TEST_CASE("set-id bits stay with the owner they were given by") {
+  const scratch here;
+  const path file = here / "f";
+  std::error_code ec;
+  for (const unsigned owner : {static_cast<unsigned>(::geteuid()), 65534u}) {
+    put(file, "old");
+    if (owner != ::geteuid() && ::chown(file.c_str(), owner, owner) != 0) continue;  // not root
+    DOCTEST_REQUIRE(::chmod(file.c_str(), 04755) == 0);
+    atomic_write_text(file, "new", ec);
+    DOCTEST_CHECK(!ec);
+    struct ::stat st = {};
+    DOCTEST_CHECK(::stat(file.c_str(), &st) == 0);
+    DOCTEST_CHECK(st.st_uid == owner);
+    DOCTEST_CHECK((st.st_mode & 07777u) == 04755);
+  }
+}
+
 DOCTEST_TEST_CASE("a file without an access list gets none from its directory when it is replaced") {
   const scratch here;
   put(here / "f", "old");
@@ -9214,6 +9284,49 @@ DOCTEST_TEST_CASE("a FIFO or a device is never replaced, read or waited for") {
   locked_append_text(here / "fifo", "x", ec);
   DOCTEST_CHECK(ec == errc::not_regular);
   DOCTEST_CHECK(here.names() == list({"fifo"}));
+}
+
+DOCTEST_TEST_CASE("a directory is listed with the kind of each entry, and not through a symbolic link") {
+  const scratch here;
+  std::filesystem::create_directories(here / "d/sub");
+  put(here / "d/file", "");
+  DOCTEST_REQUIRE(::mkfifo((here / "d/fifo").c_str(), 0600) == 0);
+  std::filesystem::create_symlink("file", here / "d/link");
+  std::filesystem::create_directory_symlink("d", here / "to-d");
+  detail::status s;
+  const detail::os::directory top = detail::os::open_directory(here.dir, s);
+  using detail::os::kind;
+  std::vector<std::pair<std::string, kind>> found;
+  const auto note = [&](detail::os::name n, kind k) { return found.emplace_back(n, k), true; };
+  DOCTEST_CHECK(detail::os::list_at(top, "d", note, s));
+  std::sort(found.begin(), found.end());
+  const std::vector<std::pair<std::string, kind>> expected = {
+      {"fifo", kind::other}, {"file", kind::regular}, {"link", kind::symlink}, {"sub", kind::directory}};
+  DOCTEST_CHECK(found == expected);
+  for (const char* name : {"to-d", "d/file"}) {
+    detail::status refused;
+    DOCTEST_CHECK(!detail::os::list_at(top, name, note, refused));
+    DOCTEST_CHECK(refused.code == std::errc::not_a_directory);
+    DOCTEST_CHECK(refused.step == "open");
+  }
+  std::size_t seen = 0;
+  DOCTEST_CHECK(detail::os::list_at(top, "d", [&](detail::os::name, kind) { return ++seen < 2; }, s));
+  DOCTEST_CHECK(seen == 2);
+}
+
+DOCTEST_TEST_CASE("a temporary file that may only be read is swept all the same") {
+  const scratch here;
+  put(here / ".memoria-0123456789abcdef.tmp", "left");
+  detail::os::seam() = [](const detail::os::event& e) {
+    const bool it = std::string_view(e.call) == "open" && e.first && std::string_view(e.first).front() == '.' && e.first[1] == 'm';
+    static int times;
+    return detail::os::verdict{it && times++ == 0 ? EACCES : 0, SIZE_MAX};
+  };
+  std::error_code ec;
+  DOCTEST_CHECK(remove_stale_temporaries(here.dir, ec) == 1);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names().empty());
 }
 #endif
 
@@ -11304,6 +11417,24 @@ DOCTEST_TEST_CASE("JSON Pointer sets, adds and appends, or changes nothing") {
   DOCTEST_CHECK(j.set_pointer("", json::array({1}), ec) == &j);
   DOCTEST_CHECK(dumped(j) == "[1]");
 }
+
+DOCTEST_TEST_CASE("of more digits than a double can depend on the rest only counts as not zero") {
+  const std::string ones(900, '1');
+  std::error_code ec;
+  DOCTEST_CHECK(json::parse(ones + "e-1300", ec) == json(0.0));
+  DOCTEST_CHECK(json::parse("-0." + std::string(400, '0') + ones + "e-100", ec) == json(-0.0));
+  DOCTEST_CHECK(!ec);
+}
+
+#if !MEMORIA_FS_EXCEPTIONS
+DOCTEST_TEST_CASE("without exceptions what is used as the wrong type stays as it is") {
+  json text("text");
+  text["k"] = 1;
+  text.push_back(2);
+  DOCTEST_CHECK(text == json("text"));
+  DOCTEST_CHECK(text["other"].is_null());  // what was thrown away before is not found again
+}
+#endif
 
 #if MEMORIA_FS_EXCEPTIONS
 template <class F>
