@@ -10362,6 +10362,15 @@ DOCTEST_TEST_CASE("indented code is skipped, indented text is not") {
   DOCTEST_CHECK(notes_of("-     [[a]]\n") == "");
 }
 
+DOCTEST_TEST_CASE("an empty item begins a list, but not in a paragraph; items may lie deeper than anybody counts") {
+  DOCTEST_CHECK(notes_of("*\n    [[b]]\n") == "b");
+  DOCTEST_CHECK(notes_of("text\n*\n\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("text\n* x\n\n    [[b]]\n") == "b");
+  std::string deep;
+  for (int i = 0; i < 200; ++i) deep += "- ";
+  DOCTEST_CHECK(notes_of(deep + "[[b]]\n\n[[c]]") == "b ; c");
+}
+
 DOCTEST_TEST_CASE("code spans end with as many backticks as they began with, in the same paragraph") {
   DOCTEST_CHECK(notes_of("`` ` [[a]] ` `` [[b]]") == "b");
   DOCTEST_CHECK(notes_of("` [[b]] `` [[c]]") == "b ; c");
@@ -11959,6 +11968,53 @@ DOCTEST_TEST_CASE("update_json writes nothing when the change says so") {
 inline void set_three(json& j) { j["count"] = 3; }
 inline bool refuse_four(json& j) { j["count"] = 4; return false; }
 
+#ifndef _WIN32
+DOCTEST_TEST_CASE("a recovery that nobody asked to hear of goes to standard error, in one line") {
+  const scratch here;
+  put(here / "s.json", "{");
+  std::fflush(stderr);
+  const int kept = ::dup(2), log = ::open((here / "log").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  DOCTEST_REQUIRE((kept != -1 && log != -1));
+  ::dup2(log, 2);
+  std::error_code ec;
+  const json value = load_json_with_recovery(here / "s.json", json("fallback"), {}, ec);
+  std::fflush(stderr);
+  ::dup2(kept, 2);
+  ::close(kept);
+  ::close(log);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == json("fallback"));
+  const std::string said = contents(here / "log");
+  DOCTEST_CHECK(said.find("s.json") != std::string::npos);
+  DOCTEST_CHECK(std::count(said.begin(), said.end(), '\n') == 1);
+}
+
+DOCTEST_TEST_CASE("a symbolic link that is pointed elsewhere while we wait for the lock leads to the other file") {
+  const scratch here;
+  static path link;
+  static bool moved;
+  link = here / "s.json", moved = false;
+  put(here / "a.json", "{\"count\":1}");
+  put(here / "b.json", "{\"count\":5}");
+  std::filesystem::create_symlink("a.json", link);
+  detail::os::seam() = [](const detail::os::event& e) {
+    if (std::string_view(e.call).find("lock") != std::string_view::npos && !moved) {
+      moved = true;
+      std::filesystem::remove(link);
+      std::filesystem::create_symlink("b.json", link);
+    }
+    return detail::os::verdict{};
+  };
+  std::error_code ec;
+  const json value = update_json(link, counter(0), [](json& j) { j["count"] = j.value("count", 0) + 1; }, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == counter(6));
+  DOCTEST_CHECK(contents(here / "a.json") == "{\"count\":1}");
+  DOCTEST_CHECK(load_json(here / "b.json", ec) == counter(6));
+}
+#endif
+
 DOCTEST_TEST_CASE("update_json takes a function as it takes a lambda") {
   const scratch here;
   std::error_code ec;
@@ -12454,6 +12510,23 @@ DOCTEST_TEST_CASE("rename_article moves the note and rewrites every link, keepin
   DOCTEST_CHECK(v.graph().count(link_status::broken) == 0);
   DOCTEST_CHECK(remove_stale_temporaries(v.dir, ec) == 0);
 }
+
+#ifdef __linux__
+DOCTEST_TEST_CASE("names that differ in case only are told apart by their case; what is not UTF-8 by its bytes") {
+  const vault v{{"A.md", ""},
+                {"a.md", ""},
+                {"\xFF" "b.md", ""},
+                {"q.md", "[[a]] [[A]] [[A.md]]\n[[\xFF" "B]] [[\xFE" "b]]"}};
+  DOCTEST_CHECK(v.links() ==
+                "q.md:1:1 a ok a.md\n"
+                "q.md:1:7 A ok A.md\n"
+                "q.md:1:13 A.md ok A.md\n"
+                "q.md:2:1 \xFF" "B ok \xFF" "b.md\n"
+                "q.md:2:8 \xFE" "b broken\n");
+  const vault w{{"Ab.md", ""}, {"aB.md", ""}, {"q.md", "[[ab]]"}};
+  DOCTEST_CHECK(w.graph().count(link_status::ambiguous) == 1);
+}
+#endif
 
 DOCTEST_TEST_CASE("rename_article gives a link more of its path where the name alone would be ambiguous") {
   const vault v{{"a/old.md", "[[./nearby]] [[nearby]] ![[./pic.png]]"},
