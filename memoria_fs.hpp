@@ -2025,11 +2025,9 @@ inline unsigned trailing_zeros(std::uint64_t x) noexcept {  // x != 0
 }
 
 // A hint that text[at] is wanted soon. Where each step waits for the one before, the processor does not run ahead itself.
-inline void prefetch(std::string_view text, std::size_t at) noexcept {
+inline void prefetch([[maybe_unused]] std::string_view text, [[maybe_unused]] std::size_t at) noexcept {
 #ifdef __GNUC__
   if (at < text.size()) __builtin_prefetch(text.data() + at);
-#else
-  static_cast<void>(text), static_cast<void>(at);
 #endif
 }
 
@@ -7309,10 +7307,10 @@ class vault_names {
     }
     return false;
   }
-  // Whether `key` is all of the item's name, not only its end.
+  // Whether `key` is all of the item's name, not only its end; of names that are folded.
   bool is_whole(std::uint32_t i, std::string_view key) const {
     std::string own;
-    append_key(i, own);
+    append_folded(own, stem(i));
     return own == key;
   }
 
@@ -7326,18 +7324,10 @@ class vault_names {
     return exact || sort(i) == sort_of::note ? n.substr(0, n.size() - 3) : n;
   }
 
-  void append_key(std::uint32_t i, std::string& key) const {
-    if (exact) {
-      key += stem(i);
-    } else {
-      append_folded(key, stem(i));
-    }
-  }
-
   void each_key(std::uint32_t i, std::string& key, std::vector<entry>& found) const {
     if (exact) return found.push_back({static_cast<std::uint32_t>(hash(stem(i))), i});
     key.clear();
-    append_key(i, key);
+    append_folded(key, stem(i));
     std::string_view end = key;
     int longest_end = sort(i) == sort_of::alias ? 0 : 16;  // more folders are not worth their quadratic cost
     found.push_back({static_cast<std::uint32_t>(hash(end)), i});
