@@ -82,15 +82,16 @@ class Check(Case):
         self.assertEqual(found["ambiguous"][0]["candidates"], ["locking/overview.md", "platforms/overview.md"])
         self.assertEqual(found["orphans"], ["battery-backed caches.md", "inbox.md", "reading list.md"])
 
-    def test_json_agrees_with_itself_and_with_the_help(self):
+    def test_json_agrees_with_itself_and_with_the_manual(self):
         _, found = memoria_json("check", "examples/vault")
         for kind in ("broken", "unsafe", "missing_anchors", "unreadable", "ambiguous", "orphans", "notes"):
             self.assertEqual(found["summary"][kind], len(found[kind]), kind)
         self.assertEqual(found["summary"]["links"], sum(note["outbound"] for note in found["notes"]))
         self.assertEqual(found["format"], "memoria check 1")
-        help_text = memoria("check", "--help")[1]
+        self.assertIn("examples/memoria/README.md", memoria("check", "--help")[1])
+        manual = (TOP / "examples/memoria/README.md").read_text(encoding="utf-8").partition("## JSON")[2].partition("\n## ")[0]
         for name in [*found, *found["summary"], *found["ambiguous"][0], *found["notes"][0]]:
-            self.assertRegex(help_text, rf"\b{name}\b")
+            self.assertIn(f"`{name}`", manual)
 
     def test_positions_are_where_the_links_are(self):
         _, found = memoria_json("check", "examples/vault", "--anchors")

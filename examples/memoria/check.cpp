@@ -27,38 +27,6 @@ struct report {
   std::vector<graph_link> links[5];  // by status
 };
 
-// Writes one list of findings, or its first entries unless --all is given: nobody reads 6,000 lines, and a script that
-// needs them has --json.
-class list_writer {
- public:
-  static constexpr std::size_t shown_by_default = 40;
-
-  list_writer(output& out, bool everything) : out_(out), everything_(everything) {}
-
-  // print(item) writes one line without its end.
-  template <class Range, class Print>
-  void write(const Range& items, const char* noun, Print&& print) {
-    const std::size_t all = items.size();
-    if (all == 0) return;
-    const std::size_t shown = everything_ || all <= shown_by_default + 1 ? all : shown_by_default;
-    for (std::size_t i = 0; i < shown; ++i) {
-      print(items[i]);
-      out_ << "\n";
-    }
-    if (shown < all) {
-      out_.write(style::faint, "... and " + counted(all - shown, std::string("more ") + noun) + ": --all shows them");
-      out_ << "\n";
-    }
-    out_ << "\n";
-  }
-
-  void label(bool error) { error ? out_.write(style::error, "error: ") : out_.write(style::warning, "warning: "); }
-
- private:
-  output& out_;
-  bool everything_;
-};
-
 std::vector<graph_note> by_inbound(const link_graph& graph) {
   std::vector<graph_note> notes;
   for (const graph_note note : graph.notes()) notes.push_back(note);
@@ -67,78 +35,109 @@ std::vector<graph_note> by_inbound(const link_graph& graph) {
   return notes;
 }
 
-void write_inbound(output& out, const invocation& call, const link_graph& graph) {
-  if (graph.notes().empty()) return;
-  out << "inbound links: how many other notes link to each\n";
-  list_writer list(out, call.has("--all") || call.has("--inbound"));
-  list.write(by_inbound(graph), "note", [&](const graph_note& note) {
-    const std::string number = std::to_string(note.inbound);
-    out << std::string(number.size() < 6 ? 6 - number.size() : 0, ' ') << number << "  " << printable(note.name);
-  });
-}
+// Text, as compilers write it.
+class text_report {
+ public:
+  text_report(output& out, const invocation& call, const report& found)
+      : out_(out), call_(call), found_(found), graph_(found.graph), all_(call.has("--all")) {}
 
-void write_warnings(output& out, const invocation& call, const report& found) {
-  const link_graph& graph = found.graph;
-  const bool strict = call.has("--strict");
-  list_writer list(out, call.has("--all"));
-  list.write(graph.orphans(), "orphan", [&](const graph_note& note) {
-    out << shown_path(call, note.name) << ": ";
-    list.label(strict);
-    out << "orphan, no other note links here";
-  });
-  list.write(found.with(link_status::ambiguous), "ambiguous link", [&](const graph_link& link) {
-    out << shown_position(call, graph, link);
-    list.label(strict);
-    out << "ambiguous link " << shown_link(link) << ":";
-    const char* between = " ";
-    for (const graph_note candidate : graph.candidates(link.index)) {
-      out << between << printable(candidate.name);
-      between = " or ";
+  // What matters most comes last, where a terminal shows it.
+  void write() {
+    inbound();
+    warnings();
+    errors();
+    summary();
+  }
+
+ private:
+  // One list of findings, or its first entries unless --all is given: nobody reads 6,000 lines, and a script that needs
+  // them has --json. print(item) writes one line without its end.
+  template <class Range, class Print>
+  void list(const Range& items, const char* noun, bool everything, Print&& print) {
+    constexpr std::size_t shown_by_default = 40;
+    const std::size_t all = items.size(), shown = everything || all <= shown_by_default + 1 ? all : shown_by_default;
+    for (std::size_t i = 0; i < shown; ++i) {
+      print(items[i]);
+      out_ << "\n";
     }
-  });
-}
+    if (shown < all) {
+      out_.write(style::faint, "... and " + counted(all - shown, std::string("more ") + noun) + ": --all shows them");
+      out_ << "\n";
+    }
+    if (all > 0) out_ << "\n";
+  }
 
-void write_errors(output& out, const invocation& call, const report& found) {
-  const link_graph& graph = found.graph;
-  list_writer list(out, call.has("--all"));
-  list.write(graph.failures(), "unreadable note", [&](const memoria::graph_failure& f) {
-    out << shown_path(call, f.name) << ": ";
-    list.label(true);
-    out << "cannot be read: " << f.code.message();
-  });
-  list.write(found.with(link_status::unsafe), "unsafe link", [&](const graph_link& link) {
-    out << shown_position(call, graph, link);
-    list.label(true);
-    out << "link " << shown_link(link) << " leads out of the directory";
-  });
-  list.write(found.with(link_status::no_anchor), "missing anchor", [&](const graph_link& link) {
-    const bool block = link.target.find("#^") != std::string_view::npos;
-    out << shown_position(call, graph, link);
-    list.label(true);
-    out << "link " << shown_link(link) << ": " << printable(graph.notes()[link.destination].name)
-        << (block ? " has no such block" : " has no such heading");
-  });
-  std::vector<std::string> names;
-  for (const graph_note note : graph.notes()) names.push_back(name_in_links(call, note.name));
-  list.write(found.with(link_status::broken), "broken link", [&](const graph_link& link) {
-    out << shown_position(call, graph, link);
-    list.label(true);
-    out << "broken link " << shown_link(link);
-    const std::string meant = closest(link.target.substr(0, link.target.find('#')), names);
-    if (!meant.empty()) out << "; did you mean [[" << printable(meant) << "]]?";
-  });
-}
+  output& finding(const std::string& where, bool error) {
+    out_ << where;
+    return error ? out_.write(style::error, "error: ") : out_.write(style::warning, "warning: ");
+  }
 
-void write_summary(output& out, const invocation& call, const report& found) {
-  const link_graph& graph = found.graph;
-  out.write(style::bold, counted(graph.notes().size(), "note") + ", " + counted(graph.links().size(), "link"));
-  out << ": " << found.with(link_status::broken).size() << " broken, " << found.with(link_status::unsafe).size()
-      << " unsafe, " << found.with(link_status::ambiguous).size() << " ambiguous, "
-      << counted(graph.orphans().size(), "orphan");
-  if (call.has("--anchors")) out << ", " << counted(found.with(link_status::no_anchor).size(), "missing anchor");
-  if (!graph.failures().empty()) out << ", " << graph.failures().size() << " unreadable";
-  out << "\n";
-}
+  template <class Print>
+  void links(link_status status, const char* noun, bool error, Print&& print) {
+    list(found_.with(status), noun, all_, [&](const graph_link& link) {
+      finding(shown_position(call_, graph_, link), error);
+      print(link);
+    });
+  }
+
+  void inbound() {
+    if (!graph_.notes().empty()) out_ << "inbound links: how many other notes link to each\n";
+    list(by_inbound(graph_), "note", all_ || call_.has("--inbound"), [&](const graph_note& note) {
+      const std::string number = std::to_string(note.inbound);
+      out_ << std::string(number.size() < 6 ? 6 - number.size() : 0, ' ') << number << "  " << printable(note.name);
+    });
+  }
+
+  void warnings() {
+    const bool strict = call_.has("--strict");
+    list(graph_.orphans(), "orphan", all_, [&](const graph_note& note) {
+      finding(shown_path(call_, note.name) + ": ", strict) << "orphan, no other note links here";
+    });
+    links(link_status::ambiguous, "ambiguous link", strict, [&](const graph_link& link) {
+      out_ << "ambiguous link " << shown_link(link) << ":";
+      const char* between = " ";
+      for (const graph_note candidate : graph_.candidates(link.index)) {
+        out_ << std::exchange(between, " or ") << printable(candidate.name);
+      }
+    });
+  }
+
+  void errors() {
+    list(graph_.failures(), "unreadable note", all_, [&](const memoria::graph_failure& f) {
+      finding(shown_path(call_, f.name) + ": ", true) << "cannot be read: " << f.code.message();
+    });
+    links(link_status::unsafe, "unsafe link", true,
+          [&](const graph_link& link) { out_ << "link " << shown_link(link) << " leads out of the directory"; });
+    links(link_status::no_anchor, "missing anchor", true, [&](const graph_link& link) {
+      const bool block = link.target.find("#^") != std::string_view::npos;
+      out_ << "link " << shown_link(link) << ": " << printable(graph_.notes()[link.destination].name)
+           << (block ? " has no such block" : " has no such heading");
+    });
+    std::vector<std::string> names;
+    for (const graph_note note : graph_.notes()) names.push_back(name_in_links(call_, note.name));
+    links(link_status::broken, "broken link", true, [&](const graph_link& link) {
+      out_ << "broken link " << shown_link(link);
+      const std::string meant = closest(link.target.substr(0, link.target.find('#')), names);
+      if (!meant.empty()) out_ << "; did you mean [[" << printable(meant) << "]]?";
+    });
+  }
+
+  void summary() {
+    const auto number = [&](link_status status) { return found_.with(status).size(); };
+    out_.write(style::bold, counted(graph_.notes().size(), "note") + ", " + counted(graph_.links().size(), "link"));
+    out_ << ": " << number(link_status::broken) << " broken, " << number(link_status::unsafe) << " unsafe, "
+         << number(link_status::ambiguous) << " ambiguous, " << counted(graph_.orphans().size(), "orphan");
+    if (call_.has("--anchors")) out_ << ", " << counted(number(link_status::no_anchor), "missing anchor");
+    if (!graph_.failures().empty()) out_ << ", " << graph_.failures().size() << " unreadable";
+    out_ << "\n";
+  }
+
+  output& out_;
+  const invocation& call_;
+  const report& found_;
+  const link_graph& graph_;
+  const bool all_;
+};
 
 json json_links(const link_graph& graph, const std::vector<graph_link>& links) {
   return json_array(links, [&](const graph_link& link) {
@@ -151,30 +150,24 @@ json json_links(const link_graph& graph, const std::vector<graph_link>& links) {
   });
 }
 
-json json_summary(const report& found) {
-  return json::object({{"notes", found.graph.notes().size()},
-                       {"links", found.graph.links().size()},
-                       {"broken", found.with(link_status::broken).size()},
-                       {"unsafe", found.with(link_status::unsafe).size()},
-                       {"missing_anchors", found.with(link_status::no_anchor).size()},
-                       {"unreadable", found.graph.failures().size()},
-                       {"ambiguous", found.with(link_status::ambiguous).size()},
-                       {"orphans", found.graph.orphans().size()}});
-}
-
 json json_report(const invocation& call, const report& found, bool clean) {
   const link_graph& graph = found.graph;
-  return json::object({{"format", "memoria check 1"},
-                       {"directory", json_text(call.directory())},
-                       {"clean", clean},
-                       {"summary", json_summary(found)},
-                       {"broken", json_links(graph, found.with(link_status::broken))},
-                       {"unsafe", json_links(graph, found.with(link_status::unsafe))},
-                       {"missing_anchors", json_links(graph, found.with(link_status::no_anchor))},
-                       {"unreadable", json_array(graph.failures(), json_failure)},
-                       {"ambiguous", json_links(graph, found.with(link_status::ambiguous))},
-                       {"orphans", json_array(graph.orphans(), [](const graph_note& n) { return json_text(n.name); })},
-                       {"notes", json_array(graph.notes(), json_note)}});
+  json out = json::object({{"format", "memoria check 1"},
+                           {"directory", json_text(call.directory())},
+                           {"clean", clean},
+                           {"summary", json::object({{"links", graph.links().size()}})}});
+  const auto add = [&](const char* kind, json list) {
+    out["summary"][kind] = list.size();
+    out[kind] = std::move(list);
+  };
+  add("broken", json_links(graph, found.with(link_status::broken)));
+  add("unsafe", json_links(graph, found.with(link_status::unsafe)));
+  add("missing_anchors", json_links(graph, found.with(link_status::no_anchor)));
+  add("unreadable", json_array(graph.failures(), json_failure));
+  add("ambiguous", json_links(graph, found.with(link_status::ambiguous)));
+  add("orphans", json_array(graph.orphans(), [](const graph_note& n) { return json_text(n.name); }));
+  add("notes", json_array(graph.notes(), json_note));
+  return out;
 }
 
 int check(const invocation& call, output& out) {
@@ -183,11 +176,7 @@ int check(const invocation& call, output& out) {
   if (call.has("--json")) {
     out.write_json(json_report(call, found, clean));
   } else {
-    // What matters most comes last, where a terminal shows it.
-    write_inbound(out, call, found.graph);
-    write_warnings(out, call, found);
-    write_errors(out, call, found);
-    write_summary(out, call, found);
+    text_report(out, call, found).write();
   }
   return clean ? exit_clean : exit_findings;
 }
@@ -220,23 +209,6 @@ Examples
 
 Exit status: 0 no errors (with --strict no warnings either), 1 something was
 found, 2 it could not run.
-
---json writes one object, always complete. Names are relative to DIR, with "/"
-on every system.
-  format      "memoria check 1"; the number changes when a member's meaning does
-  directory   DIR
-  clean       true if the exit status is 0
-  summary     numbers: notes, links, broken, unsafe, missing_anchors,
-              unreadable, ambiguous, orphans
-  broken, unsafe, missing_anchors, ambiguous
-              arrays of links: note (where it stands), line, column, target (as
-              written, without the display text), destination (the note it leads
-              to, or null), embed, frontmatter (true or false); ambiguous ones
-              also candidates, the best first
-  unreadable  array of objects: name, reason
-  orphans     array of names
-  notes       array of objects: name, inbound (other notes that link here),
-              outbound (links in it)
 )",
     check};
 

@@ -3,8 +3,6 @@
 #include <charconv>
 
 #include "memory.hpp"
-#include "process.hpp"
-#include "sha256.hpp"
 
 namespace tool {
 
@@ -20,8 +18,6 @@ std::vector<memoria::path> changed_logs(const memory& m, const json& state) {
   }
   return changed;
 }
-
-json state_of(const memory& m) { return memoria::load_json_with_recovery(m.state, json::object(), recovery()); }
 
 std::int64_t interval() {
   const std::string text = environment("MEMORIA_COMPILE_INTERVAL_MIN");
@@ -131,23 +127,21 @@ int compile(const invocation& call, output& out) {
   set_environment("MEMORIA_DIR", utf8_name(absolute(m.directory)));  // a command with tools may write notes itself
   const std::string compiler = setting(call, "--compiler");
   create_directories(m.own);
-  memoria::lock_options once;
-  once.timeout = std::chrono::milliseconds(0);
   std::error_code ec;
-  const memoria::file_lock lock(m.own / "compile.lock", once, ec);
+  const memoria::file_lock lock(m.own / "compile.lock", at_once(), ec);
   if (ec == memoria::errc::lock_timeout) {
     warn("another compile is at work in " + call.directory());
     return call.has("--if-due") ? exit_clean : exit_findings;
   }
   if (ec) throw std::system_error(ec, utf8_name(m.own / "compile.lock"));
-  if (call.has("--if-due") && !is_due(m, state_of(m))) return exit_clean;
+  if (call.has("--if-due") && !is_due(m, load_state(m))) return exit_clean;
   update_state(
       m, [&](json& state) { state["last_compile"] = now().seconds; });  // begun: one that fails is not repeated at once
 
   json list = json::array();
   std::size_t refused = 0;
   std::string problem;
-  const std::vector<memoria::path> logs = changed_logs(m, state_of(m));
+  const std::vector<memoria::path> logs = changed_logs(m, load_state(m));
   for (std::size_t i = 0; i < logs.size() && problem.empty(); ++i) {
     const std::string name = utf8_name(logs[i].filename()), log = memoria::read_text(logs[i]);
     const std::chrono::seconds limit(call.number("--timeout", 1800));
@@ -188,7 +182,7 @@ bool is_due(const memory& m, const json& state) {
 }
 
 void compile_if_due(const memory& m, const std::string& compiler) {
-  if (!is_due(m, state_of(m))) return;
+  if (!is_due(m, load_state(m))) return;
   start_detached({"compile", "--if-due", "--compiler", compiler, "--", utf8_name(m.directory)}, m.own / "compile.log");
 }
 
@@ -217,10 +211,6 @@ Examples
 
 Exit status: 0 done; 1 a log was not compiled, a note was refused, or another
 compile is at work; 2 it could not run.
-
---json writes one object: format ("memoria compile 1"), compiled (array: log,
-notes, refused, cost_usd), left (number of logs not compiled), problem (why, or
-null).
 )",
     compile};
 

@@ -69,11 +69,8 @@ void find_locks(const memoria::path&, health&) {}
 
 // A living writer holds a lock on its temporary file.
 bool is_stale(const memoria::path& temporary) {
-  memoria::lock_options once;
-  once.timeout = std::chrono::milliseconds(0);
-  once.create = false;
   std::error_code ec;
-  return memoria::file_lock(temporary, once, ec).owns_lock();
+  return memoria::file_lock(temporary, at_once(false), ec).owns_lock();
 }
 
 void look_at_files(const memory& m, bool fix, health& h) {
@@ -123,10 +120,8 @@ void look_at_file_system(const memory& m, health& h) {
   if (ec) {
     h.found(m.directory, "cannot be locked in: " + ec.message());
   } else {
-    memoria::lock_options once;
-    once.timeout = std::chrono::milliseconds(0);
     std::error_code second;
-    if (memoria::file_lock(probe, once, second)) h.found(m.directory, "locks exclude nobody on this file system");
+    if (memoria::file_lock(probe, at_once(), second)) h.found(m.directory, "locks exclude nobody on this file system");
     first.unlock();
   }
   memoria::atomic_write_text(probe, "probe", ec);
@@ -181,10 +176,6 @@ Examples
   memoria doctor memory --fix --json
 
 Exit status: 0 healthy, 1 something was found, 2 it could not run.
-
---json writes one object: format ("memoria doctor 1"), findings (array: file,
-what), locks (array: file, mode, holder; null: the system does not say), removed
-(number of files).
 )",
     doctor};
 

@@ -7,8 +7,6 @@
 #include <thread>
 
 #include "memory.hpp"
-#include "process.hpp"
-#include "sha256.hpp"
 
 namespace tool {
 namespace {
@@ -86,15 +84,11 @@ answer summarize(const invocation& call, const std::string& context) {
 }
 
 flushed flush_one(const invocation& call, const memory& m, const memoria::path& context, const std::string& session) {
-  memoria::lock_options once;  // two flushes of one context would pay for two summaries
-  once.timeout = std::chrono::milliseconds(0);
-  once.create = false;
   std::error_code ec;
-  memoria::file_lock lock(context, once, ec);
+  memoria::file_lock lock(context, at_once(false), ec);  // two flushes of one context would pay for two summaries
   if (ec == memoria::errc::lock_timeout) return {"busy", true, "another flush is at work on it"};
   const std::string text = ec ? "" : memoria::read_text(context, ec);
-  const auto known_state = [&] { return memoria::load_json_with_recovery(m.state, json::object(), recovery()); };
-  if (ec == std::errc::no_such_file_or_directory && flushed_ago(known_state(), session)) {
+  if (ec == std::errc::no_such_file_or_directory && flushed_ago(load_state(m), session)) {
     return {"already", false, ""};  // another flush has just taken it along
   }
   if (ec) throw failure{"cannot read the context file " + utf8_name(context) + ": " + ec.message()};
@@ -106,7 +100,7 @@ flushed flush_one(const invocation& call, const memory& m, const memoria::path& 
   bool logged = is_logged(m, marker, context);
   std::string summary;
   if (!logged) {
-    if (const auto ago = flushed_ago(known_state(), session)) return too_soon(*ago);
+    if (const auto ago = flushed_ago(load_state(m), session)) return too_soon(*ago);
     answer a = summarize(call, text);
     if (!a.usable) return {"failed", true, a.problem};
     summary = std::move(a.text);
@@ -148,8 +142,7 @@ void report(output& out, const invocation& call, json& list, const memoria::path
 
 int flush(const invocation& call, output& out) {
   set_environment("MEMORIA_INVOKED_BY", "flush");  // hooks of an agent that the summarizer starts do nothing
-  const std::string where = setting(call, "--dir", false);
-  const memory m(where.empty() ? "." : where);
+  const memory m(call);
   const memoria::path own = native_path(call.arguments[0]);
   json list = json::array();
   setting(call, "--summarizer");
@@ -208,13 +201,11 @@ std::string last_turns(std::string_view transcript) {
 }
 
 memoria::path write_context(const memory& m, const std::string& session, const std::string& text) {
-  memoria::write_options new_only;
-  new_only.overwrite = false;
   for (int i = 0;; ++i) {
     const memoria::path file =
         m.contexts / (session + "." + std::to_string(now().seconds) + "-" + std::to_string(i) + ".md");
     std::error_code ec;
-    memoria::atomic_write_text(file, text, new_only, ec);
+    write_new(file, text, ec);
     if (!ec) return file;
     if (ec != std::errc::file_exists) throw std::system_error(ec, "cannot write " + utf8_name(file));
   }
@@ -231,8 +222,7 @@ int hook(const invocation& call, output& out) {
   if (problem) throw failure{"the hook's standard input is not JSON: " + problem.message()};
   if (!id || !transcript) throw failure{"the hook's standard input has no session_id or no transcript_path"};
 
-  const std::string where = setting(call, "--dir", false);
-  const memory m(where.empty() ? "." : where);
+  const memory m(call);
   const std::string text = last_turns(memoria::read_text(native_path(*transcript)));
   std::string context;
   if (!text.empty()) {
@@ -286,10 +276,6 @@ Examples
 Exit status: 0 done (the context is in a log; or stays, because it came too soon
 or another flush has it); 1 all attempts failed, the context stays; 2 it could
 not run, the context stays.
-
---json writes one object: format ("memoria flush 1"), contexts (array: context,
-result ("saved", "nothing", "already", "too_soon", "busy" or "failed"), kept
-(true: the file is still there), detail (the log, or why)).
 )",
     flush};
 
@@ -309,9 +295,6 @@ Example
 
 Exit status: 0 done, or nothing to do; 1 it could not run. Never 2, which an
 agent takes for "stop".
-
---json writes one object: format ("memoria hook 1"), event, context (the file
-written; null: nothing was said).
 )",
     hook};
 

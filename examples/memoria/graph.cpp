@@ -123,10 +123,6 @@ Examples
   memoria graph notes --json
 
 Exit status: 0, or 2 if it could not run.
-
---json writes one object: format ("memoria graph 1"), directory, notes (array:
-name, inbound, outbound), edges (array: from, to, links, their number),
-dead_ends (array: from, target, links).
 )",
     graph};
 

@@ -172,11 +172,6 @@ Examples
   memoria links notes "notes/locking/lock file.md" --json
 
 Exit status: 0, or 2 if it could not run (also if there is no such note).
-
---json writes one object: format ("memoria links 1"), directory, note (name,
-inbound, outbound), links and backlinks (arrays of links as `memoria check
---json` has them; those in links also have status: "ok", "broken", "ambiguous",
-"unsafe" or "missing anchor").
 )",
     links};
 
@@ -199,11 +194,6 @@ Examples
 
 Exit status: 0 done; 1 done, but some notes could not be read, and links in them
 may be dead now; 2 it could not run.
-
---json writes one object: format ("memoria rename 1"), directory, from, to,
-dry_run, moved (false: FROM was gone and TO was there already), changes (array:
-note, line and column before the change, before, after), unreadable (array:
-name, reason).
 )",
     rename};
 

@@ -2,25 +2,23 @@
 
 #include <algorithm>
 
-#include "process.hpp"
-
 namespace tool {
 
 memory::memory(const std::string& where)
-    : directory(native_path(where)),
+    : directory(native_path(where.empty() ? "." : where)),
       daily(directory / "daily"),
       knowledge(directory / "knowledge"),
       own(directory / ".memoria"),
       contexts(own / "contexts"),
       state(own / "state.json") {}
 
+memory::memory(const invocation& call) : memory(setting(call, "--dir", false)) {}
+
 memoria::path append_entry(const memory& m, const moment& when, const std::string& title, const std::string& text,
                            const std::string& marker) {
   const memoria::path log = m.daily / (when.date + ".md");
-  memoria::write_options new_only;
-  new_only.overwrite = false;
   std::error_code ec;
-  memoria::atomic_write_text(log, "# Daily log: " + when.date + "\n\n", new_only, ec);
+  write_new(log, "# Daily log: " + when.date + "\n\n", ec);
   if (ec && ec != std::errc::file_exists) throw std::system_error(ec, "cannot create " + utf8_name(log));
   memoria::append_options lines;
   lines.whole_lines = true;  // a crashed writer may have left half a line behind; our entry begins on its own
@@ -34,6 +32,21 @@ memoria::recovery_options recovery() {
   memoria::recovery_options options;
   options.reporter = [](const memoria::recovery_report& r) { warn(printable(r.message())); };
   return options;
+}
+
+json load_state(const memory& m) { return memoria::load_json_with_recovery(m.state, json::object(), recovery()); }
+
+memoria::lock_options at_once(bool create) {
+  memoria::lock_options options;
+  options.timeout = std::chrono::milliseconds(0);
+  options.create = create;
+  return options;
+}
+
+void write_new(const memoria::path& file, const std::string& text, std::error_code& ec) {
+  memoria::write_options options;
+  options.overwrite = false;
+  memoria::atomic_write_text(file, text, options, ec);
 }
 
 std::string setting(const invocation& call, const char* option_name, bool needed) {

@@ -1,4 +1,5 @@
-#include "process.hpp"
+// Programs that this one starts.
+#include "tool.hpp"
 
 #include <system_error>
 #include <thread>
@@ -182,13 +183,13 @@ void end_both(int signal) {
 #endif
 
 // Waits until over() or the time is up; false: it is up.
-template <class Over, class F>
-bool wait_until(Over&& over, std::chrono::seconds limit, F&& meanwhile) {
+template <class Over>
+bool wait_until(Over&& over, std::chrono::seconds limit, progress_line& progress) {
   const clock::time_point end = clock::now() + limit;
   for (std::chrono::milliseconds pause{1}; !over(); pause = pause < std::chrono::milliseconds(50) ? pause * 2 : pause) {
     if (clock::now() >= end) return false;
     std::this_thread::sleep_for(pause);
-    meanwhile();
+    progress();
   }
   return true;
 }
@@ -199,8 +200,8 @@ bool wait_until(Over&& over, std::chrono::seconds limit, F&& meanwhile) {
 
 void remember_program(const char*) {}
 
-outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit, void (*meanwhile)(void*),
-                  void* context) {
+outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit,
+                  progress_line& progress) {
   const handle in(temporary_file(), "temporary file"), out(temporary_file(), "temporary file");
   DWORD moved = 0;
   if (!::WriteFile(in.get(), input.data(), static_cast<DWORD>(input.size()), &moved, nullptr)) fail("WriteFile");
@@ -220,7 +221,7 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
 
   outcome result;
   const auto over = [&] { return ::WaitForSingleObject(process.get(), 0) == WAIT_OBJECT_0; };
-  result.timed_out = !wait_until(over, limit, [&] { meanwhile(context); });
+  result.timed_out = !wait_until(over, limit, progress);
   if (result.timed_out) ::TerminateJobObject(job.get(), 1);
   DWORD status = 0;
   ::GetExitCodeProcess(process.get(), &status);
@@ -231,7 +232,7 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
   return result;
 }
 
-void start_detached(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
+void start_detached(const std::vector<std::string>& arguments, const memoria::path& log) {
   const DWORD shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
   const handle nothing(::CreateFileW(L"NUL", GENERIC_READ, shared, &inheritable, OPEN_EXISTING, 0, nullptr), "NUL");
   const handle out(::CreateFileW(log.c_str(), FILE_APPEND_DATA, shared, &inheritable, OPEN_ALWAYS, 0, nullptr),
@@ -250,8 +251,8 @@ void start_detached(const std::vector<std::string>& arguments, const std::filesy
 
 void remember_program(const char* argv0) { program = argv0; }
 
-outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit, void (*meanwhile)(void*),
-                  void* context) {
+outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit,
+                  progress_line& progress) {
   const descriptor in(temporary_file(), "temporary file"), out(temporary_file(), "temporary file");
   for (std::string_view rest = input; !rest.empty();) {
     const ssize_t n = ::write(in.get(), rest.data(), rest.size());
@@ -271,7 +272,7 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
   outcome result;
   int status = 0;
   const auto over = [&] { return ::waitpid(child, &status, WNOHANG) != 0; };
-  result.timed_out = !wait_until(over, limit, [&] { meanwhile(context); });
+  result.timed_out = !wait_until(over, limit, progress);
   if (result.timed_out) {
     ::kill(-child, SIGKILL);
     ::waitpid(child, &status, 0);
@@ -285,7 +286,7 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
   return result;
 }
 
-void start_detached(const std::vector<std::string>& arguments, const std::filesystem::path& log) {
+void start_detached(const std::vector<std::string>& arguments, const memoria::path& log) {
   const descriptor nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
   const descriptor out(::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666), log.c_str());
   std::vector<std::string> words = {program};

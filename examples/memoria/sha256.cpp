@@ -1,6 +1,5 @@
-#include "sha256.hpp"
-
-#include <cstdint>
+// SHA-256 (FIPS 180-4).
+#include "memory.hpp"
 
 namespace tool {
 

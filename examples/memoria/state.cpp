@@ -120,8 +120,6 @@ Examples
   git log -1 | memoria log memory -
 
 Exit status: 0, or 2 if it could not run.
-
---json writes one object: format ("memoria log 1"), log (the file).
 )",
     log};
 
@@ -145,9 +143,7 @@ Examples
 Exit status: 0 done; 1 nothing there, or changed but FILE had not been JSON; 2
 it could not run.
 
-get and dump write JSON anyway. --json makes set and delete write one object:
-format ("memoria state 1"), file, changed (true or false), backup (where the
-bytes that were not JSON are now, or null).
+get and dump write JSON anyway; --json is for set and delete.
 )",
     state};
 

@@ -115,7 +115,27 @@ class progress_line {
   clock::time_point start_ = clock::now(), next_ = start_ + std::chrono::milliseconds(500);
 };
 
-// ---- arguments.cpp --------------------------------------------------------------------------------------------------
+// ---- process.cpp ----------------------------------------------------------------------------------------------------
+
+struct outcome {
+  int status = 0;          // what it exited with; 128 + N: killed by the signal N
+  bool timed_out = false;  // it and what it had started were killed
+  std::string output;
+};
+
+// Runs a command line with the system's shell (/bin/sh -c, cmd /c) and waits, calling `progress` several times a
+// second. `input` is its standard input, standard error is ours. When we are killed it is killed, too, as far as the
+// system can: with all that it started by Ctrl-C, by SIGTERM and on Windows; by SIGKILL on Linux only the shell itself.
+// Throws std::system_error if it cannot be started.
+outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit, progress_line& progress);
+
+// Starts this program once more, with these arguments, on its own: in a new session (POSIX), as a detached process
+// (Windows), so that it outlives us and the terminal. What it writes is appended to `log`. Throws std::system_error.
+void start_detached(const std::vector<std::string>& arguments, const memoria::path& log);
+
+void remember_program(const char* argv0);  // first thing in main, for start_detached
+
+// ---- main.cpp -------------------------------------------------------------------------------------------------------
 
 struct option {
   const char* name;
@@ -147,8 +167,6 @@ struct invocation {
   std::string directory() const { return arguments[0]; }
 };
 
-std::string usage(const command& c);
-invocation parse(const command& c, const std::vector<std::string>& words);
 [[noreturn]] void misused(const command& c, const std::string& message);
 
 constexpr option json_option = {"--json", nullptr, "write JSON"};
