@@ -116,9 +116,8 @@ class text_report {
     std::vector<std::string> names;
     for (const graph_note note : graph_.notes()) names.push_back(name_in_links(call_, note.name));
     links(link_status::broken, "broken link", true, [&](const graph_link& link) {
-      out_ << "broken link " << shown_link(link);
-      const std::string meant = closest(link.target.substr(0, link.target.find('#')), names);
-      if (!meant.empty()) out_ << "; did you mean [[" << printable(meant) << "]]?";
+      const std::string_view name = link.target.substr(0, link.target.find('#'));
+      out_ << "broken link " << shown_link(link) << did_you_mean(name, names, "[[", "]]");
     });
   }
 

@@ -125,38 +125,35 @@ flushed flush_one(const invocation& call, const memory& m, const memoria::path& 
   return {logged ? "already" : nothing ? "nothing" : "saved", false, utf8_name(log)};
 }
 
-void report(output& out, const invocation& call, json& list, const memoria::path& context, const flushed& done) {
-  const std::string name = utf8_name(context), result = done.result;
-  list.push_back(json::object(
-      {{"context", json_text(name)}, {"result", result}, {"kept", done.kept}, {"detail", json_text(done.detail)}}));
-  if (done.kept) {
-    warn(printable(name) + " was not flushed and stays: " + printable(done.detail));
-  } else if (!call.has("--json")) {
-    out << printable(name)
-        << (result == "saved"     ? ": saved in "
-            : result == "nothing" ? ": nothing worth saving, noted in "
-                                  : ": was in a log already")
-        << printable(done.detail) << "\n";
-  }
-}
-
 int flush(const invocation& call, output& out) {
   set_environment("MEMORIA_INVOKED_BY", "flush");  // hooks of an agent that the summarizer starts do nothing
-  const memory m(call);
-  const memoria::path own = native_path(call.arguments[0]);
-  json list = json::array();
   setting(call, "--summarizer");
-  const flushed done = flush_one(call, m, own, session_name(call.arguments[1]));
-  report(out, call, list, own, done);
-  bool failed = done.result == std::string_view("failed");
+  const memory m(call);
+  json list = json::array();
+  bool failed = false;
+  const auto flush_and_say = [&](const memoria::path& context, const std::string& session) {
+    const flushed done = flush_one(call, m, context, session);
+    const std::string name = utf8_name(context), result = done.result;
+    list.push_back(json::object(
+        {{"context", json_text(name)}, {"result", result}, {"kept", done.kept}, {"detail", json_text(done.detail)}}));
+    failed = failed || result == "failed";
+    if (done.kept) {
+      warn(printable(name) + " was not flushed and stays: " + printable(done.detail));
+    } else if (!call.has("--json")) {
+      out << printable(name)
+          << (result == "saved"     ? ": saved in "
+              : result == "nothing" ? ": nothing worth saving, noted in "
+                                    : ": was in a log already")
+          << printable(done.detail) << "\n";
+    }
+  };
+  const memoria::path own = native_path(call.arguments[0]);
+  flush_and_say(own, session_name(call.arguments[1]));
   if (call.has("--pending") && !failed) {  // what failed, or came too soon, before
     for (const memoria::path& context : files_in(m.contexts, ".md")) {
       const std::string name = utf8_name(context.filename());
       std::error_code ec;
-      if (equivalent(context, own, ec)) continue;
-      const flushed other = flush_one(call, m, context, name.substr(0, name.find('.')));
-      report(out, call, list, context, other);
-      failed = failed || other.result == std::string_view("failed");
+      if (!equivalent(context, own, ec)) flush_and_say(context, name.substr(0, name.find('.')));
     }
   }
   const std::string compiler = setting(call, "--compiler", false);

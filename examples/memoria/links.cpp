@@ -4,26 +4,20 @@
 namespace tool {
 namespace {
 
-const char* status_name(const graph_link& link) {
-  switch (link.status) {
-    case link_status::ok: return "ok";
-    case link_status::broken: return "broken";
-    case link_status::ambiguous: return "ambiguous";
-    case link_status::unsafe: return "unsafe";
-    case link_status::no_anchor: return "missing anchor";
-  }
-  return "";
+const char* status_name(link_status status) {
+  const char* const names[] = {"ok", "broken", "ambiguous", "unsafe", "missing anchor"};  // in the order of link_status
+  return names[static_cast<std::size_t>(status)];
 }
 
-json json_links_of(const link_graph& graph, const graph_note& note, const std::string& directory) {
+json json_links_of(const invocation& call, const link_graph& graph, const graph_note& note) {
   const auto with_status = [&](const graph_link& link) {
     json item = json_link(graph, link);
-    item["status"] = status_name(link);
+    item["status"] = status_name(link.status);
     return item;
   };
   const auto plain = [&](const graph_link& link) { return json_link(graph, link); };
   return json::object({{"format", "memoria links 1"},
-                       {"directory", json_text(directory)},
+                       {"directory", json_text(call.directory())},
                        {"note", json_note(note)},
                        {"links", json_array(graph.links_of(note.index), with_status)},
                        {"backlinks", json_array(graph.backlinks(note.index), plain)}});
@@ -37,7 +31,7 @@ void write_links_of(output& out, const invocation& call, const link_graph& graph
     if (link.destination == graph_link::none && link.status == link_status::ok) out << "a file that is no note";
     if (link.status != link_status::ok) {
       if (link.destination != graph_link::none) out << ", ";
-      out.write(link.status == link_status::ambiguous ? style::warning : style::error, status_name(link));
+      out.write(link.status == link_status::ambiguous ? style::warning : style::error, status_name(link.status));
     }
     out << "\n";
   }
@@ -55,7 +49,7 @@ int links(const invocation& call, output& out) {
   const link_graph graph = read_notes(call);
   const graph_note note = graph.notes()[find_note(call, graph, call.arguments[1])];
   if (call.has("--json")) {
-    out.write_json(json_links_of(graph, note, call.directory()));
+    out.write_json(json_links_of(call, graph, note));
   } else {
     write_links_of(out, call, graph, note);
   }

@@ -60,9 +60,8 @@ const command& find_command(const std::string& name) {
   }
   std::error_code ignored;
   if (is_directory(native_path(name), ignored)) throw failure{"which command? For example: memoria check " + name};
-  const std::string meant = closest(name, names);
-  throw failure{"no such command: " + name +
-                (meant.empty() ? "; `memoria --help` lists them" : "; did you mean " + meant + "?")};
+  const std::string meant = did_you_mean(name, names);
+  throw failure{"no such command: " + name + (meant.empty() ? "; `memoria --help` lists them" : meant)};
 }
 
 const option& find_option(const command& c, const std::string& name) {
@@ -71,8 +70,7 @@ const option& find_option(const command& c, const std::string& name) {
     if (name == o.name) return o;
     names.push_back(o.name);
   }
-  const std::string meant = closest(name, names);
-  misused(c, "no such option: " + name + (meant.empty() ? "" : "; did you mean " + meant + "?"));
+  misused(c, "no such option: " + name + did_you_mean(name, names));
 }
 
 // Options may stand anywhere; behind "--" everything is an argument.

@@ -74,9 +74,7 @@ std::size_t find_note(const invocation& call, const link_graph& graph, const std
     if (note.name == inside) return note.index;
     names.push_back(name_in_links(call, note.name));
   }
-  const std::string meant = closest(name, names);
-  throw failure{"there is no note \"" + name + "\" in " + call.directory() +
-                (meant.empty() ? "" : "; did you mean \"" + meant + "\"?")};
+  throw failure{"there is no note \"" + name + "\" in " + call.directory() + did_you_mean(name, names, "\"", "\"")};
 }
 
 json json_note(const graph_note& note) {

@@ -52,8 +52,6 @@ class handle {
 
 SECURITY_ATTRIBUTES inheritable = {sizeof(SECURITY_ATTRIBUTES), nullptr, TRUE};
 
-std::wstring widened(const std::string& utf8) { return std::filesystem::u8path(utf8).wstring(); }
-
 HANDLE temporary_file() {  // gone when the last handle is closed, whoever is killed
   wchar_t directory[MAX_PATH + 1], name[MAX_PATH + 1];
   if (::GetTempPathW(MAX_PATH, directory) == 0 || ::GetTempFileNameW(directory, L"mem", 0, name) == 0)
@@ -213,8 +211,8 @@ outcome run_shell(const std::string& line, std::string_view input, std::chrono::
   JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits{};
   limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
   ::SetInformationJobObject(job.get(), JobObjectExtendedLimitInformation, &limits, sizeof limits);
-  const PROCESS_INFORMATION child = start(L"cmd.exe /d /s /c \"" + widened(line) + L"\"", in.get(), out.get(), errors,
-                                          CREATE_SUSPENDED | CREATE_NO_WINDOW);
+  const PROCESS_INFORMATION child = start(L"cmd.exe /d /s /c \"" + native_path(line).native() + L"\"", in.get(),
+                                          out.get(), errors, CREATE_SUSPENDED | CREATE_NO_WINDOW);
   const handle process(child.hProcess, "CreateProcess"), thread(child.hThread, "CreateProcess");
   ::AssignProcessToJobObject(job.get(), process.get());
   ::ResumeThread(thread.get());
@@ -240,7 +238,7 @@ void start_detached(const std::vector<std::string>& arguments, const memoria::pa
   wchar_t name[32768];
   ::GetModuleFileNameW(nullptr, name, 32768);
   std::wstring line = L"\"" + std::wstring(name) + L"\"";
-  for (const std::string& argument : arguments) line += L" " + widened(quoted(argument));
+  for (const std::string& argument : arguments) line += L" " + native_path(quoted(argument)).native();
   const PROCESS_INFORMATION child =
       start(line, nothing.get(), out.get(), out.get(), DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
   ::CloseHandle(child.hThread);

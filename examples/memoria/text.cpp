@@ -101,7 +101,8 @@ std::string counted(std::size_t n, const std::string& noun) {
   return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
 }
 
-std::string closest(std::string_view word, const std::vector<std::string>& candidates) {
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates, const char* before,
+                         const char* after) {
   std::size_t best = std::min<std::size_t>(2, (word.size() + 1) / 3) + 1;  // what is found has to be better
   std::string found;
   for (const std::string& candidate : candidates) {
@@ -113,7 +114,7 @@ std::string closest(std::string_view word, const std::vector<std::string>& candi
     best = d;
     found = candidate;
   }
-  return found;
+  return found.empty() ? "" : "; did you mean " + std::string(before) + printable(found) + after + "?";
 }
 
 progress_line::~progress_line() {

@@ -65,8 +65,9 @@ std::string printable(std::string_view text);  // control characters must not re
 std::string utf8_text(std::string_view text);  // what is not UTF-8 becomes U+FFFD
 inline json json_text(std::string_view text) { return json(utf8_text(text)); }
 std::string counted(std::size_t n, const std::string& noun);  // "1 note", "2 notes"
-// What the user may have meant: the candidate that differs least, by two letters at most; or nothing.
-std::string closest(std::string_view word, const std::vector<std::string>& candidates);
+// "; did you mean WORD?" with the candidate that differs least, by two letters at most; or nothing.
+std::string did_you_mean(std::string_view word, const std::vector<std::string>& candidates, const char* before = "",
+                         const char* after = "");
 
 template <class Range, class F>
 json json_array(const Range& items, F&& each) {
