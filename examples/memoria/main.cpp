@@ -34,7 +34,7 @@ void write_help(output& out) {
          "  memoria compile memory --compiler CMD    turn logs into notes\n"
          "  memoria check memory/knowledge           what is wrong with the links in there\n"
          "  memoria rename notes fsync durability    give a note another name, everywhere\n\n"
-         "`memoria COMMAND --help` explains a command, its options and what --json writes.\n"
+         "`memoria COMMAND --help` explains a command and its options.\n"
          "`memoria --version` says which version this is. Exit status: 0 fine, 1 something\n"
          "was found or left undone, 2 it could not run. Variables of the environment:\n"
          "MEMORIA_DIR, MEMORIA_SUMMARIZER, MEMORIA_COMPILER (instead of options),\n"

@@ -152,7 +152,7 @@ struct command {
   std::vector<const char*> arguments;  // "[POINTER]": may be left out
   const char* summary;
   std::vector<option> options;
-  const char* more;  // the end of its help: examples, exit status, what --json writes
+  const char* more;  // the end of its help: examples, exit status
   int (*run)(const invocation&, output&);
 };
 
