@@ -447,7 +447,8 @@ struct append_options {
 // Appends `content` to `file`, whole, under an exclusive lock on the log itself (which excludes the Python original's
 // writers too, on POSIX). Entries of different callers never mix; readers may see an entry a moment before it is
 // synced. Returns when this entry is durable. The sync happens after the lock is released, so that waiting writers'
-// syncs overlap. A log that is renamed away or replaced while we wait is noticed, and the entry goes to the living one.
+// syncs overlap. A log that is renamed away or replaced while we wait, here or on another NFS host, is noticed,
+// and the entry goes to the living one.
 // Errors: the system's own; if the write fails (disk full) the log is cut back to its old length, unless others have
 // appended behind us meanwhile without a lock. errc::not_durable: the entry is in the log, but the sync failed:
 // appending it again would write it twice. errc::lock_timeout, errc::lock_unsupported, errc::not_regular: nothing was
@@ -2249,8 +2250,9 @@ void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
-unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost);  // mode bits that may stay
-bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);  // its list
+// They return which bits of the mode may stay, and whether an access list does.
+unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost);
+bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
