@@ -5,8 +5,8 @@
 
 A line or branch counts as covered if any program, any instantiation of a template covers it. What only other systems
 compile (Windows, macOS) is not in these programs and not in the figures. Lines that nothing reaches have to be in
-coverage_exceptions.txt, by their text, with the reason; one that is not, or one listed that is reached after all, is
-a failure, and so are less than 95 % of the branches. Not counted as branches: conditions that the compiler knows, and
+coverage_exceptions.txt, by function and text, with the reason; one that is not, or one listed that is reached after all,
+is a failure, and so are less than 95 % of the branches. Not counted as branches: conditions that the compiler knows, and
 the true side of `s.fail(...)`, which records a failure and always gives false. LLVM_COV names the llvm-cov to use.
 """
 import json
@@ -64,17 +64,28 @@ def read_coverage(program, profile, counts, branches, functions):
 
 
 def exceptions():
-    """Text of a line -> reason. A reason is a comment, and holds for the lines below it."""
+    """(function, text of a line) -> reason. A comment is the reason for what is below it; a line that is not indented
+    names the function, the indented ones below are lines of it."""
     listed, reason = {}, []
-    fresh = False
+    fresh, function = False, ""
     for line in (TOP / "tests" / "coverage_exceptions.txt").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             reason = reason + [line[1:].strip()] if fresh else [line[1:].strip()]
             fresh = True
+        elif line.startswith(" "):
+            listed[function, line.strip()] = " ".join(reason)
         elif line.strip():
-            listed[line.strip()] = " ".join(reason)
-            fresh = False
+            function, fresh = line.strip(), False
     return listed
+
+
+def name_of(signature):
+    """The name of a function, or of the one that a lambda stands in, without scope and arguments."""
+    shorter = re.sub(r"<[^<>]*>", "", signature)
+    while shorter != signature:
+        signature, shorter = shorter, re.sub(r"<[^<>]*>", "", shorter)
+    found = re.search(r"(operator\W{1,3}?|[\w~]+)(?:\[abi:\w+\])?\(", signature.replace("(anonymous namespace)", ""))
+    return found.group(1) if found else signature
 
 
 def main(profile, programs):
@@ -87,18 +98,21 @@ def main(profile, programs):
 
     def function_at(number):
         around = [f for f in functions if f[0] <= number <= f[1]]
-        return plain[min(around, key=lambda f: f[1] - f[0])[2]][:110] if around else "outside of functions"
+        return plain[min(around, key=lambda f: f[1] - f[0])[2]] if around else "outside of functions"
+
+    def key_of(number):
+        return name_of(function_at(number)), SOURCE[number - 1].strip()
 
     listed = exceptions()
     missed = sorted(number for number, count in counts.items() if count == 0)
     unexplained, explained = [], set()
     for number in missed:  # a closing brace goes with the line above it
         text = SOURCE[number - 1].strip()
-        if text in listed or (text.strip("};") == "" and number - 1 in explained):
+        if key_of(number) in listed or (text.strip("};") == "" and number - 1 in explained):
             explained.add(number)
         else:
             unexplained.append(number)
-    outdated = [text for text in listed if text not in {SOURCE[n - 1].strip() for n in missed}]
+    outdated = sorted(set(listed) - {key_of(n) for n in missed})
 
     def text_of(place):
         first, column, last, last_column = place
@@ -113,16 +127,17 @@ def main(profile, programs):
     for place, side in half:
         if function_at(place[0]) != last:
             last = function_at(place[0])
-            print(f"  {last}")
+            print(f"  {last[:110]}")
         print(f"    {place[0]}:{place[1]}: never {('true', 'false')[side]}: {text_of(place)}")
     print("\nlines not reached:")
     last = ""
     for number in missed:
         if function_at(number) != last:
             last = function_at(number)
-            print(f"  {last}")
-        text = SOURCE[number - 1].strip()
-        print(f"    {number}: {text}" + (f"   [{listed[text]}]" if text in listed else ""))
+            print(f"  {last[:110]}")
+        name, text = key_of(number)
+        why = f"[{listed.get((name, text), 'as above')}]" if number in explained else f"<{name}>"
+        print(f"    {number}: {text}   {why}")
 
     total = 2 * len(branches) - len(one_sided)
     taken = total - len(half)
@@ -131,8 +146,8 @@ def main(profile, programs):
     print(f"\nlines: {covered} of {len(counts)} ({100.0 * covered / len(counts):.2f} %), "
           f"{len(missed) - len(unexplained)} explained, {len(unexplained)} not")
     print(f"branches: {taken} of {total} ({percent:.2f} %)")
-    for text in outdated:
-        print(f"coverage_exceptions.txt lists what is reached, or gone: {text}")
+    for function, text in outdated:
+        print(f"coverage_exceptions.txt lists what is reached, or gone: {function}: {text}")
     return 1 if unexplained or outdated or percent < BRANCHES_WANTED else 0
 
 

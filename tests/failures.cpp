@@ -575,6 +575,63 @@ DOCTEST_TEST_CASE("JSON's const and error_code forms say what the others say") {
   }
 }
 
+DOCTEST_TEST_CASE("a newest generation that is the file already becomes no second one") {
+  const path dir = place();
+  fs::create_directories(dir);
+  put(dir / "f", "old");
+  fs::create_hard_link(dir / "f", dir / "f.gen-1");
+  std::error_code ec;
+  memoria::atomic_write_text(dir / "f", "new", with_generations(), ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(look(dir) == tree{{"f", "new"}, {"f.gen-1", "old"}});
+  fs::remove_all(dir);
+}
+
+DOCTEST_TEST_CASE("every kind of JSON value has its type") {
+  using type = json::value_t;
+  DOCTEST_CHECK(json().type() == type::null);
+  DOCTEST_CHECK(json(true).type() == type::boolean);
+  DOCTEST_CHECK(json(1.5).type() == type::number_float);
+  DOCTEST_CHECK(json(1).type() == type::number_integer);
+  DOCTEST_CHECK(json("s").type() == type::string);
+  DOCTEST_CHECK(json::array().type() == type::array);
+  DOCTEST_CHECK(json::object().type() == type::object);
+  DOCTEST_CHECK(json::parse("[1]") == json::array({1}));
+}
+
+DOCTEST_TEST_CASE("a base directory by way of one link twice, or of a link that leads to itself") {
+  const path dir = place();
+  fs::create_directories(dir / "d");
+  fs::create_directory_symlink("d", dir / "s");
+  fs::create_symlink("loop", dir / "loop");
+  const auto found = memoria::safe_article_path("n", dir / "s" / ".." / "s");
+  DOCTEST_REQUIRE(found.has_value());
+  DOCTEST_CHECK(*found == fs::canonical(dir) / "d" / "n.md");
+  DOCTEST_CHECK(!memoria::safe_article_path("n", dir / "loop").has_value());
+  fs::remove_all(dir);
+}
+
+DOCTEST_TEST_CASE("a note larger than what the graph reads at once, links by their exact path, a directory that is gone") {
+  const path dir = place();
+  fs::create_directories(dir / "sub");
+  put(dir / "big.md", std::string(600000, 'x') + "\n[[sub/c]] [[c]] [[Sub/c]]");
+  put(dir / "sub" / "c.md", "");
+  memoria::graph_options options;
+  options.resolve = memoria::link_resolution::exact;
+  std::error_code ec;
+  const memoria::link_graph graph(dir, options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_REQUIRE(graph.links().size() == 3);
+  DOCTEST_CHECK(graph.links()[0].status == memoria::link_status::ok);
+  DOCTEST_CHECK(graph.links()[0].position.line == 2);
+  DOCTEST_CHECK(graph.links()[1].status == memoria::link_status::broken);
+  DOCTEST_CHECK(graph.links()[2].status == memoria::link_status::broken);
+  DOCTEST_CHECK(memoria::count_inbound_links("sub/c", dir, {}, ec) == 1);
+  fs::remove_all(dir);
+  DOCTEST_CHECK(memoria::count_inbound_links("a", dir, {}, ec) == 0);
+  DOCTEST_CHECK(ec == std::errc::no_such_file_or_directory);
+}
+
 DOCTEST_TEST_CASE("what is noexcept and made on first use does not allocate") {
   DOCTEST_CHECK(allocated_for_a_code == 0);
 }
