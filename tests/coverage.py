@@ -74,7 +74,9 @@ def exceptions():
             fresh = True
         elif line.startswith(" "):
             listed[function, line.strip()] = " ".join(reason)
-        elif line.strip():
+        elif not line.strip():
+            fresh = False
+        else:
             function, fresh = line.strip(), False
     return listed
 
