@@ -1244,7 +1244,7 @@ struct recovery_options {
   recovery_reporter reporter;  // none: one line to standard error. Recovery is never silent
   corruption_policy on_corruption = corruption_policy::use_default;  // raise: set aside all the same, then an error
   unsigned generations = 9;   // look for a good previous version in NAME.gen-1 to NAME.gen-N
-  unsigned max_backups = 0;   // keep only so many of the newest NAME.bak-*; 0: all
+  unsigned max_backups = 0;   // keep only so many of the newest backups (by the names they are given); 0: all
   std::size_t max_depth = 1024;  // deeper is an error (errc::json_limit), not corruption
   std::chrono::milliseconds timeout = forever;  // for the lock, which is needed only to set a file aside
 };
@@ -6639,9 +6639,10 @@ MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, 
   json* place = &added;
   for (std::size_t i = known + 1; i < tokens.size(); ++i) place = &(*place)[tokens[i]];
   *place = std::move(value);
-  json& outermost = here->is_array() ? (*here)[here->size()] : (*here)[tokens[known]];
-  outermost = std::move(added);
-  return place == &added ? &outermost : place;
+  place = here->is_array() ? &(*here)[here->size()] : &(*here)[tokens[known]];
+  *place = std::move(added);
+  for (std::size_t i = known + 1; i < tokens.size(); ++i) place = &place->back();
+  return place;
 }
 
 // ---- [state] definitions --------------------------------------------------------------------------------------------
@@ -6784,6 +6785,17 @@ inline bool holds_what_was_read(const target& t, const path::string_type& name, 
          bytes == judged.text;
 }
 
+// YYYYMMDDTHHMMSSZ, or that and -N: what under_free_name puts behind ".bak-". Other names with that are the user's own.
+inline bool is_backup_stamp(const path::string_type& text) {
+  const auto digits = [&](std::size_t from, std::size_t to) {
+    while (from < to && text[from] >= '0' && text[from] <= '9') ++from;
+    return from == to;
+  };
+  const std::size_t size = text.size();
+  if (size < 16 || !digits(0, 8) || text[8] != 'T' || !digits(9, 15) || text[15] != 'Z') return false;
+  return size == 16 || (text[16] == '-' && size > 17 && digits(17, size));
+}
+
 // Keeps the newest `keep` backups: by the second in their names, within one second by the number behind it.
 inline void prune_backups(const target& t, unsigned keep) {
   if (keep == 0) return;
@@ -6793,7 +6805,7 @@ inline void prune_backups(const target& t, unsigned keep) {
   status ignored;
   os::list(*t.dir, [&](os::name n, os::kind) {
     const text name = n;
-    if (name.compare(0, prefix.size(), prefix) == 0)
+    if (name.compare(0, prefix.size(), prefix) == 0 && is_backup_stamp(name.substr(prefix.size())))
       backups.push_back({name.substr(0, name.rfind('Z')), {name.size(), name}});
     return true;
   }, ignored);
@@ -8198,7 +8210,9 @@ class article_rename {
     os::info old_info, new_info;
     status not_there;
     const bool there = os::get_info_path(file(to_), new_info, not_there);
-    const bool same = there && os::get_info_path(file(from_), old_info, s) && old_info.same_file(new_info);
+    // One file under two names that differ in case only is one note; a hard link is another, which was listed, too.
+    const bool one_note = there && before_->names.hidden == none;
+    const bool same = one_note && os::get_info_path(file(from_), old_info, s) && old_info.same_file(new_info);
     if (there && !same) {  // ours, from a call that was killed?
       std::string found;
       if (new_info.type != os::kind::regular || !read_file(file(to_), found, s) || found != new_text) {
@@ -11614,7 +11628,8 @@ DOCTEST_TEST_CASE("the newest good generation is used, and is the current versio
 DOCTEST_TEST_CASE("max_backups keeps the newest") {
   const scratch here;
   for (const char* name : {"s.json.bak-20200101T000000Z", "s.json.bak-20200101T000000Z-2",
-                           "s.json.bak-20200101T000000Z-10", "s.json.bak-20210101T000000Z", "s.json.other"}) {
+                           "s.json.bak-20200101T000000Z-10", "s.json.bak-20210101T000000Z", "s.json.other",
+                           "s.json.bak-2019", "s.json.bak-20190101T000000Z-", "s.json.bak-20190101T000000Z.mine"}) {
     put(here / name, name);
   }
   put(here / "s.json", "corrupt");
@@ -11627,7 +11642,8 @@ DOCTEST_TEST_CASE("max_backups keeps the newest") {
   DOCTEST_REQUIRE(reports.size() == 1);
   DOCTEST_CHECK(contents(reports[0].backup) == "corrupt");
   const std::vector<std::string> left = here.names();
-  DOCTEST_CHECK(left.size() == 5);
+  DOCTEST_CHECK(left.size() == 8);  // three backups, the lock, and four that are none
+  DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.bak-2019") == 1);
   DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.bak-20200101T000000Z-10") == 1);
   DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.bak-20210101T000000Z") == 1);
   DOCTEST_CHECK(std::count(left.begin(), left.end(), "s.json.other") == 1);
@@ -12700,6 +12716,19 @@ DOCTEST_TEST_CASE("rename_article holds the lock of the directory before it read
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(calls.find('L') < calls.find('r'));
   DOCTEST_CHECK(calls.find('r') < calls.find('m'));
+}
+
+DOCTEST_TEST_CASE("rename_article of two hard links to one note leaves the new name only") {
+  const scratch here;
+  put(here / "a.md", "text\n");
+  put(here / "c.md", "[[a]]");
+  std::filesystem::create_hard_link(here / "a.md", here / "b.md");
+  std::error_code ec;
+  DOCTEST_CHECK(rename_article(here.dir, "a", "b", ec).moved);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!exists(here / "a.md"));
+  DOCTEST_CHECK(contents(here / "b.md") == "text\n");
+  DOCTEST_CHECK(contents(here / "c.md") == "[[b]]");
 }
 
 DOCTEST_TEST_CASE("rename_article keeps the mode of the notes") {
