@@ -6,11 +6,11 @@
 //   #include "memoria_fs.hpp"
 //
 //   int main() {
-//     // Replaced whole: a reader sees the old text or the new, and so does whoever looks after a power cut.
+//     // Replaced whole: a reader sees the old text or the new one, also after a power cut.
 //     memoria::atomic_write_text("wiki/fsync.md", "# fsync\n\nSee [[rename]] and [[../../etc/passwd]].\n");
 //     // Entries of many processes never mix, and are on disk when the call returns.
 //     memoria::locked_append_text("daily.log", "wrote wiki/fsync.md\n");
-//     // No other writer comes in between reading and writing.
+//     // No other update, in any process, comes between reading and writing.
 //     const memoria::json state = memoria::update_json(
 //         "state.json", memoria::json::object(), [](memoria::json& s) { s["runs"] = s.value("runs", 0) + 1; });
 //
@@ -60,16 +60,16 @@
 //                                                                        writers' alone
 //   locked_append_text         among those that    the entry; a new      serial              parts of unacknowledged
 //                              take the lock       log's name                                entries, at the end
-//   file_lock                  -                   -                     excludes            no lock; the lock file,
-//                                                                                            which stays anyway
+//   file_lock                  -                   -                     excludes            the lock is released; its
+//                                                                                            file stays, as always
 //   save_json, update_json,    yes                 as atomic_write_text  serial              as atomic_write_text; the
 //   save_json_if_unchanged                                                                   lock file
 //   load_json                  as read_text        -                     needs no lock       nothing
 //   load_json_with_recovery,   as read_text;       the backup, before    serial where it     a corrupt file under its
 //   load_json_snapshot         setting a corrupt   the fallback is       moves a file        own or its backup's name;
 //                              file aside: yes     returned                                  temporary files
-//   confined_dir's members     as the functions    as they are           as they are; no     as they do
-//                              of these names                            race leads outside
+//   confined_dir's members     as the functions    the same              the same; no race   the same
+//                              of the same names                         leads outside
 //   safe_article_path,         -                   -                     true at the moment  nothing
 //   require_article_path,                                                of the call
 //   wiki_article_exists

@@ -414,7 +414,7 @@ def growth(have):
         for peer, values in turns([memoria, bare], "vault", top, 1, 3 if FULL else 0.3, least=3, most=20).items():
             lines.setdefault(peer, {})[n] = quartiles(values)[1]
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in counts]
-    draw("notes", f"most of it is opening and reading the files; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only does that",
+    draw("notes", f"generated notes, links by name; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only opens and reads the files",
          "The graph of a directory of notes", "notes", "processor time, microseconds a note",
          {"link_graph": points(lines["memoria"], 1e6, True), "open and read": points(lines["bare"], 1e6, True)})
 
@@ -424,7 +424,7 @@ def growth(have):
         sizes.append(1 << 30)
     lines = grow([memoria, bare], "replace", sizes)
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in sizes]
-    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times the bare calls",
+    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times as long as the bare calls take",
          "Replacing a file, durably", "size of the file", "milliseconds",
          {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)}, [(n, in_bytes(n)) for n in sizes])
     for name in ["memoria", "bare"]:
@@ -436,7 +436,7 @@ def growth(have):
 def machine():
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
     compiler = subprocess.run([CXX, "--version"], stdout=subprocess.PIPE, check=False).stdout.decode().splitlines()[0]
-    kind = subprocess.run(["stat", "-f", "-c", "%T", DATA], stdout=subprocess.PIPE, check=False).stdout.decode().strip()
+    kind = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", DATA], stdout=subprocess.PIPE, check=False).stdout.decode().strip()
     return (f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores{' of ' + cpu[1] if cpu else ''}, {platform.system()} {platform.release().split('-')[0]}, "
             f"file system {kind}, {compiler}; load {os.getloadavg()[0]:.1f} at the end")
 
@@ -491,7 +491,7 @@ def into_readme():
     text = readme.read_text()
     begin, end = "<!-- measured by sh tests/bench/run.sh full --readme -->", "<!-- end of measured -->"
     block = [f"Printed by `sh tests/bench/run.sh {'full' if FULL else 'quick'} --readme` ({machine()}). All peers of a line take turns; the figure is the median of "
-             "the rounds' ratios: above 1, the other takes longer. [All figures](tests/bench/charts/results.md).", *essence()]
+             "the rounds' ratios: above 1, the other takes longer; where the quartiles include 1, there is no difference. [All figures](tests/bench/charts/results.md).", *essence()]
     before, rest = text.split(begin)
     readme.write_text(before + "\n\n".join([begin, *block, *shown, end]) + rest.split(end)[1])
 
