@@ -295,8 +295,8 @@ struct write_options {
   unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
   // and capabilities go where the owner could not be kept, and where its group could not, what others may not),
-  // extended attributes and access list; a new one gets what the umask leaves of 0666. Windows: the access list is what the directory passes on; attributes and streams are not
-  // kept.
+  // extended attributes and access list; a new one gets what the umask leaves of 0666. Windows: the access list is
+  // what the directory passes on; attributes and streams are not kept.
   std::filesystem::perms permissions = std::filesystem::perms::unknown;
   write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
   // Windows only: how long to try again when a virus scanner or a reader holds the target open.
@@ -467,8 +467,8 @@ void locked_append_text(const path& file, std::string_view content, const append
 // any bytes are accepted, and the time is linear in their number.
 //
 // Two readings of one text:
-// - The seed's: every match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\], from left to right, wherever it stands. extract_wikilinks
-//   reads so, and wikilinks() with include_code. The same bytes as Python's re.findall, on every input.
+// - The seed's: every match of \[\[([^\]|]+)(?:\|[^\]]*)?\]\], from left to right, wherever it stands. So
+//   read extract_wikilinks, and wikilinks() with include_code. The same bytes as Python's re.findall, on every input.
 // - A reader's, wikilinks() by default: what a person looking at the rendered note would call a link. The rules, with
 //   where they come from (CM = CommonMark 0.31, OH = Obsidian Help):
 //     The innermost opening brackets begin the link: [[a [[b]] and [[[b]]] are links to b (as md4c and pulldown-cmark
@@ -2025,7 +2025,8 @@ inline unsigned trailing_zeros(std::uint64_t x) noexcept {  // x != 0
 #endif
 }
 
-// A hint that text[at] is wanted soon. Where each step waits for the one before, the processor does not run ahead itself.
+// A hint that text[at] is wanted soon. Where each step waits for the one before, the processor does not run ahead
+// itself.
 inline void prefetch([[maybe_unused]] std::string_view text, [[maybe_unused]] std::size_t at) noexcept {
 #ifdef __GNUC__
   if (at < text.size()) __builtin_prefetch(text.data() + at);
@@ -4351,7 +4352,7 @@ inline bool rest_is_blank(std::string_view text, std::size_t at) noexcept {
   return at == text.size() || text[at] == '\n';
 }
 
-// ---- white space as Python's str.strip knows it: str.isspace of the characters, which is more than Unicode White_Space
+// ---- white space as Python's str.strip knows it: what str.isspace says, which is more than Unicode White_Space
 
 inline bool is_python_space(char32_t c) noexcept {
   return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F) || c == 0x85 || c == 0xA0 || c == 0x1680 ||
@@ -7109,11 +7110,12 @@ constexpr struct {
   char16_t first, last;
   int step;
 } case_ranges[] = {
-    {'A', 'Z', 32},      {0xC0, 0xD6, 32},    {0xD8, 0xDE, 32},    {0x100, 0x12F, 1},   {0x132, 0x137, 1},
-    {0x139, 0x148, -1},  {0x14A, 0x177, 1},   {0x178, 0x178, -121}, {0x179, 0x17E, -1}, {0x386, 0x386, 38},
-    {0x388, 0x38A, 37},  {0x38C, 0x38C, 64},  {0x38E, 0x38F, 63},  {0x391, 0x3A1, 32},  {0x3A3, 0x3AB, 32},  {0x3C2, 0x3C2, 1},
-    {0x400, 0x40F, 80},  {0x410, 0x42F, 32},  {0x460, 0x481, 1},   {0x48A, 0x4BF, 1},   {0x4C0, 0x4C0, 15},
-    {0x4C1, 0x4CE, -1},  {0x4D0, 0x52F, 1},   {0x531, 0x556, 48},  {0x1E00, 0x1E95, 1}, {0x1EA0, 0x1EFF, 1},
+    {'A', 'Z', 32},      {0xC0, 0xD6, 32},   {0xD8, 0xDE, 32},     {0x100, 0x12F, 1},  {0x132, 0x137, 1},
+    {0x139, 0x148, -1},  {0x14A, 0x177, 1},  {0x178, 0x178, -121}, {0x179, 0x17E, -1}, {0x386, 0x386, 38},
+    {0x388, 0x38A, 37},  {0x38C, 0x38C, 64}, {0x38E, 0x38F, 63},   {0x391, 0x3A1, 32}, {0x3A3, 0x3AB, 32},
+    {0x3C2, 0x3C2, 1},   {0x400, 0x40F, 80}, {0x410, 0x42F, 32},   {0x460, 0x481, 1},  {0x48A, 0x4BF, 1},
+    {0x4C0, 0x4C0, 15},  {0x4C1, 0x4CE, -1}, {0x4D0, 0x52F, 1},    {0x531, 0x556, 48}, {0x1E00, 0x1E95, 1},
+    {0x1EA0, 0x1EFF, 1},
 };
 
 inline char32_t fold_case(char32_t c) noexcept {
@@ -8054,8 +8056,8 @@ inline std::size_t count_inbound(std::string_view target, const path& directory,
   vault_walk walk;
   os::info left_out;
   status own;
-  if (!exclude.empty() && !os::get_info_path(exclude, left_out, own) && own.code != std::errc::no_such_file_or_directory &&
-      own.code != std::errc::not_a_directory) {
+  if (!exclude.empty() && !os::get_info_path(exclude, left_out, own) &&
+      own.code != std::errc::no_such_file_or_directory && own.code != std::errc::not_a_directory) {
     return s.fail(own.step, own.code), 0;
   }
   if (!list_vault(directory, false, walk, s)) return 0;
@@ -9324,7 +9326,8 @@ DOCTEST_TEST_CASE("a temporary file that may only be read is swept all the same"
   const scratch here;
   put(here / ".memoria-0123456789abcdef.tmp", "left");
   detail::os::seam() = [](const detail::os::event& e) {
-    const bool it = std::string_view(e.call) == "open" && e.first && std::string_view(e.first).front() == '.' && e.first[1] == 'm';
+    const bool it =
+        std::string_view(e.call) == "open" && e.first && std::string_view(e.first).front() == '.' && e.first[1] == 'm';
     static int times;
     return detail::os::verdict{it && times++ == 0 ? EACCES : 0, SIZE_MAX};
   };
@@ -9781,7 +9784,8 @@ DOCTEST_TEST_CASE("a lock on a file that was deleted, or replaced, meanwhile is 
       const std::string_view call = e.call;
       if (!deleted && (call == "flock" || call == "LockFileEx")) {
         std::error_code ignored;
-        std::filesystem::rename(victim, victim.parent_path() / "old", ignored);  // keeps its inode from being used again
+        std::filesystem::rename(victim, victim.parent_path() / "old",
+                                ignored);  // keeps its inode from being used again
         deleted = !ignored;
         if (again && deleted) put(victim, "");
       }
@@ -11054,7 +11058,8 @@ DOCTEST_TEST_SUITE_BEGIN("[json]");
 
 DOCTEST_TEST_CASE("a document is written as Python writes it") {
   const char* const text =
-      "{\n  \"name\": \"Ada\",\n  \"none\": null,\n  \"list\": [\n    1,\n    -2.5,\n    [],\n    {}\n  ],\n  \"yes\": true\n}";
+      "{\n  \"name\": \"Ada\",\n  \"none\": null,\n  \"list\": [\n    1,\n    -2.5,\n    [],\n    {}\n  ],\n  \"yes\": "
+      "true\n}";
   DOCTEST_CHECK(dumped(parsed(text), {2}) == text);
   DOCTEST_CHECK(dumped(parsed(text)) == R"({"name":"Ada","none":null,"list":[1,-2.5,[],{}],"yes":true})");
   DOCTEST_CHECK(dumped(parsed("[1,{\"a\":2}]"), {0}) == "[\n1,\n{\n\"a\": 2\n}\n]");
@@ -11064,9 +11069,10 @@ DOCTEST_TEST_CASE("a document is written as Python writes it") {
 }
 
 DOCTEST_TEST_CASE("integers keep all their digits") {
-  for (const char* text : {"0", "-1", "9223372036854775807", "9223372036854775808", "18446744073709551615", "-9223372036854775808",
-                           "18446744073709551616", "-9223372036854775809", "99999999999999999999", "10000000000000000000",
-                           "123456789012345678901234567890123456789012345678901234567890"}) {
+  for (const char* text :
+       {"0", "-1", "9223372036854775807", "9223372036854775808", "18446744073709551615", "-9223372036854775808",
+        "18446744073709551616", "-9223372036854775809", "99999999999999999999", "10000000000000000000",
+        "123456789012345678901234567890123456789012345678901234567890"}) {
     DOCTEST_CHECK(rewritten(text) == text);
     DOCTEST_CHECK(parsed(text).is_number_integer());
     DOCTEST_CHECK(parsed(text).is_number_unsigned() == (text[0] != '-'));
@@ -11076,15 +11082,35 @@ DOCTEST_TEST_CASE("integers keep all their digits") {
 }
 
 DOCTEST_TEST_CASE("doubles look as Python's repr shows them") {
-  const char* const pairs[][2] = {{"1.0", "1.0"}, {"1E0", "1.0"}, {"-0.0", "-0.0"}, {"0e5", "0.0"}, {"0.1", "0.1"},
-      {"1e15", "1000000000000000.0"}, {"1e16", "1e+16"}, {"123456789012345678.0", "1.2345678901234568e+17"}, {"0.0001", "0.0001"},
-      {"0.00001", "1e-05"}, {"5e-324", "5e-324"}, {"2.4703282292062328e-324", "5e-324"}, {"2.4703282292062327e-324", "0.0"},
-      {"1.7976931348623157e308", "1.7976931348623157e+308"}, {"2.2250738585072014e-308", "2.2250738585072014e-308"},
-      {"2.2250738585072011e-308", "2.225073858507201e-308"}, {"1e23", "1e+23"}, {"9007199254740993.0", "9007199254740992.0"},
-      {"9007199254740993.0000000000000000000000000000000000000000000000001", "9007199254740994.0"}, {"0.3", "0.3"},
-      {"-61.14917000000003", "-61.14917000000003"}, {"5.5e-5", "5.5e-05"}, {"1e-400", "0.0"}, {"4.35", "4.35"},
+  const char* const pairs[][2] = {
+      {"1.0", "1.0"},
+      {"1E0", "1.0"},
+      {"-0.0", "-0.0"},
+      {"0e5", "0.0"},
+      {"0.1", "0.1"},
+      {"1e15", "1000000000000000.0"},
+      {"1e16", "1e+16"},
+      {"123456789012345678.0", "1.2345678901234568e+17"},
+      {"0.0001", "0.0001"},
+      {"0.00001", "1e-05"},
+      {"5e-324", "5e-324"},
+      {"2.4703282292062328e-324", "5e-324"},
+      {"2.4703282292062327e-324", "0.0"},
+      {"1.7976931348623157e308", "1.7976931348623157e+308"},
+      {"2.2250738585072014e-308", "2.2250738585072014e-308"},
+      {"2.2250738585072011e-308", "2.225073858507201e-308"},
+      {"1e23", "1e+23"},
+      {"9007199254740993.0", "9007199254740992.0"},
+      {"9007199254740993.0000000000000000000000000000000000000000000000001", "9007199254740994.0"},
+      {"0.3", "0.3"},
+      {"-61.14917000000003", "-61.14917000000003"},
+      {"5.5e-5", "5.5e-05"},
+      {"1e-400", "0.0"},
+      {"4.35", "4.35"},
       {"0.000000000000000000000000000000000000000000000000000000000000000012", "1.2e-65"},
-      {"100000000000000000000000000000000000000000000000000.0", "1e+50"}, {"1e100", "1e+100"}, {"12e-1", "1.2"}};
+      {"100000000000000000000000000000000000000000000000000.0", "1e+50"},
+      {"1e100", "1e+100"},
+      {"12e-1", "1.2"}};
   for (const auto& pair : pairs) DOCTEST_CHECK(rewritten(pair[0]) == pair[1]);
 }
 
@@ -11123,7 +11149,8 @@ DOCTEST_TEST_CASE("half-way numbers of hundreds of digits are rounded to even") 
 DOCTEST_TEST_CASE("every power of two and its neighbours read back as themselves") {
   std::size_t bad = 0;
   for (std::uint64_t exponent = 0; exponent < 2047; ++exponent) {
-    for (const std::uint64_t fraction : {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 52) - 1, std::uint64_t{0x5555555555555}}) {
+    for (const std::uint64_t fraction :
+         {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 52) - 1, std::uint64_t{0x5555555555555}}) {
       const std::uint64_t bits = exponent << 52 | fraction;
       double value;
       std::memcpy(&value, &bits, sizeof value);
@@ -11137,7 +11164,8 @@ DOCTEST_TEST_CASE("every power of two and its neighbours read back as themselves
 }
 
 DOCTEST_TEST_CASE("numbers that are no JSON are refused where they go wrong") {
-  for (const char* text : {"01", "1.", ".5", "1e", "1e+", "-", "+1", "--1", "0x10", "1.e5", "1e5.0", "-.5", "00", "1_000", "NaN", "Infinity", "-Infinity"}) {
+  for (const char* text : {"01", "1.", ".5", "1e", "1e+", "-", "+1", "--1", "0x10", "1.e5", "1e5.0", "-.5", "00",
+                           "1_000", "NaN", "Infinity", "-Infinity"}) {
     DOCTEST_CHECK_FALSE(json::accept(text));
     DOCTEST_CHECK_FALSE(json::accept(std::string("[") + text + "]"));
   }
@@ -11146,7 +11174,8 @@ DOCTEST_TEST_CASE("numbers that are no JSON are refused where they go wrong") {
 }
 
 DOCTEST_TEST_CASE("the python dialect reads and writes what json.loads and json.dumps do") {
-  DOCTEST_CHECK(rewritten("[NaN, Infinity, -Infinity, 1e400, -1e400, -0]", python_text) == "[NaN,Infinity,-Infinity,Infinity,-Infinity,0]");
+  DOCTEST_CHECK(rewritten("[NaN, Infinity, -Infinity, 1e400, -1e400, -0]", python_text) ==
+                "[NaN,Infinity,-Infinity,Infinity,-Infinity,0]");
   DOCTEST_CHECK(rewritten("\xEF\xBB\xBF{}", python_text) == "{}");
   DOCTEST_CHECK(rewritten("\xEF\xBB\xBF{}") == "!1:1: expected a value, found byte 0xEF");
   const json lone = parsed(R"(["\ud83d", "\ude00\ud83d", "a\ud83d\u0041"])");
@@ -11181,13 +11210,17 @@ DOCTEST_TEST_CASE("strings of every length and every escape survive") {
 }
 
 DOCTEST_TEST_CASE("what is not UTF-8 is refused, when read and when written") {
-  for (const char* bytes : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xE2\x82", "\xF0\x9F\x98"}) {
+  for (const char* bytes : {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80",
+                            "\xF5\x80\x80\x80", "\xFF", "\xE2\x82", "\xF0\x9F\x98"}) {
     for (const std::size_t before : {std::size_t{0}, std::size_t{13}, std::size_t{40}}) {
       const std::string text = std::string(before, 'a') + bytes;
       const std::string where = std::to_string(before + 2);
-      DOCTEST_CHECK(rewritten("\"" + text + "\"", python_text) == "!1:" + where + ": string is not valid UTF-8, found byte 0x" +
-                    "0123456789ABCDEF"[static_cast<unsigned char>(bytes[0]) >> 4] + "0123456789ABCDEF"[bytes[0] & 15]);
-      if (std::string_view(bytes) != "\xED\xA0\x80") DOCTEST_CHECK(dumped(json(text)) == "!" + make_error_code(errc::json_type).message());
+      DOCTEST_CHECK(rewritten("\"" + text + "\"", python_text) ==
+                    "!1:" + where + ": string is not valid UTF-8, found byte 0x" +
+                        "0123456789ABCDEF"[static_cast<unsigned char>(bytes[0]) >> 4] +
+                        "0123456789ABCDEF"[bytes[0] & 15]);
+      if (std::string_view(bytes) != "\xED\xA0\x80")
+        DOCTEST_CHECK(dumped(json(text)) == "!" + make_error_code(errc::json_type).message());
     }
   }
   DOCTEST_CHECK(dumped(json(std::numeric_limits<double>::infinity()))[0] == '!');
@@ -11201,13 +11234,25 @@ DOCTEST_TEST_CASE("errors say what, where and in which line") {
   DOCTEST_CHECK(problem.code == make_error_code(errc::corrupt_json));
   DOCTEST_CHECK(problem.offset == 13);
   DOCTEST_CHECK(problem.excerpt == "  \"b\": 2");
-  const char* const cases[][2] = {{"", "1:1: expected a value, found the end of the text"}, {" \n ", "1:1: expected a value, found the end of the text"},
-      {"[1 2]", "1:4: expected ',' or ']' after a value, found '2'"}, {"[1,]", "1:4: expected a value, found ']'"}, {"{\"a\" 1}", "1:6: expected ':' after a key, found '1'"},
-      {"{a:1}", "1:2: expected a key in quotes, found 'a'"}, {"{\"a\":1,}", "1:8: expected a key in quotes, found '}'"}, {"[1]]", "1:4: expected the end of the text, found ']'"},
-      {"[1}", "1:3: expected ',' or ']' after a value, found '}'"}, {"{\"a\":1]", "1:7: expected ',' or '}' after a member, found ']'"}, {"[[1]", "1:5: expected ',' or ']' after a value, found the end of the text"},
-      {"[\"a]", "1:5: expected '\"' to close a string, found the end of the text"}, {"[\"a\nb\"]", "1:4: expected an escape sequence for a control character, found byte 0x0A"},
-      {"[\"\\x\"]", "1:4: expected one of \"\\/bfnrtu after a backslash, found 'x'"}, {"[\"\\u12G4\"]", "1:7: expected four hexadecimal digits after \\u, found 'G'"},
-      {"[tru]", "1:2: expected a value, found 't'"}, {"[1, // one\n2]", "1:5: expected a value, found '/'"}, {"[007]", "1:3: a number does not start with 0, unless 0 is all before the point, found '0'"}};
+  const char* const cases[][2] = {
+      {"", "1:1: expected a value, found the end of the text"},
+      {" \n ", "1:1: expected a value, found the end of the text"},
+      {"[1 2]", "1:4: expected ',' or ']' after a value, found '2'"},
+      {"[1,]", "1:4: expected a value, found ']'"},
+      {"{\"a\" 1}", "1:6: expected ':' after a key, found '1'"},
+      {"{a:1}", "1:2: expected a key in quotes, found 'a'"},
+      {"{\"a\":1,}", "1:8: expected a key in quotes, found '}'"},
+      {"[1]]", "1:4: expected the end of the text, found ']'"},
+      {"[1}", "1:3: expected ',' or ']' after a value, found '}'"},
+      {"{\"a\":1]", "1:7: expected ',' or '}' after a member, found ']'"},
+      {"[[1]", "1:5: expected ',' or ']' after a value, found the end of the text"},
+      {"[\"a]", "1:5: expected '\"' to close a string, found the end of the text"},
+      {"[\"a\nb\"]", "1:4: expected an escape sequence for a control character, found byte 0x0A"},
+      {"[\"\\x\"]", "1:4: expected one of \"\\/bfnrtu after a backslash, found 'x'"},
+      {"[\"\\u12G4\"]", "1:7: expected four hexadecimal digits after \\u, found 'G'"},
+      {"[tru]", "1:2: expected a value, found 't'"},
+      {"[1, // one\n2]", "1:5: expected a value, found '/'"},
+      {"[007]", "1:3: a number does not start with 0, unless 0 is all before the point, found '0'"}};
   for (const auto& c : cases) DOCTEST_CHECK(rewritten(c[0]) == std::string("!") + c[1]);
   json::parse(std::string(100, ' ') + "\x01" + std::string(100, 'x'), problem);
   DOCTEST_CHECK(problem.excerpt.size() <= 60);
@@ -11215,7 +11260,8 @@ DOCTEST_TEST_CASE("errors say what, where and in which line") {
 }
 
 DOCTEST_TEST_CASE("every prefix of a document is refused") {
-  const std::string text = R"({"a": [1, -2.5e3, "x\u00e9y", true, false, null, {"b": {}}], "long enough to leave the value": "as is this one here"})";
+  const std::string text =
+      R"({"a": [1, -2.5e3, "x\u00e9y", true, false, null, {"b": {}}], "long enough to leave the value": "as is this one here"})";
   for (std::size_t n = 0; n < text.size(); ++n) DOCTEST_REQUIRE_FALSE(json::accept(text.substr(0, n)));
   DOCTEST_CHECK(json::accept(text));
 }
@@ -11249,11 +11295,13 @@ DOCTEST_TEST_CASE("depth is limited when parsing and costs no stack anywhere") {
 
 DOCTEST_TEST_CASE("the last of equal keys wins in the place of the first") {
   DOCTEST_CHECK(rewritten(R"({"a":1,"b":2,"a":3})") == R"({"a":3,"b":2})");
-  DOCTEST_CHECK(rewritten(R"({"":1,"":[2],"":{"x":"a string that owns memory"}})") == R"({"":{"x":"a string that owns memory"}})");
+  DOCTEST_CHECK(rewritten(R"({"":1,"":[2],"":{"x":"a string that owns memory"}})") ==
+                R"({"":{"x":"a string that owns memory"}})");
   for (const int keys : {5, 64, 65, 66, 1000}) {
     std::string text = "{";
     for (int round = 0; round < 3; ++round) {
-      for (int i = 0; i < keys; ++i) text += "\"a key that is long enough " + std::to_string(i) + "\":" + std::to_string(round * 10000 + i) + ",";
+      for (int i = 0; i < keys; ++i)
+        text += "\"a key that is long enough " + std::to_string(i) + "\":" + std::to_string(round * 10000 + i) + ",";
     }
     text.back() = '}';
     const json j = parsed(text);
@@ -11404,13 +11452,15 @@ DOCTEST_TEST_CASE("writing through operator[] makes objects and arrays out of nu
 }
 
 DOCTEST_TEST_CASE("JSON Pointer reads what RFC 6901 says") {
-  const json j = parsed(R"({"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,"01":9})");
+  const json j =
+      parsed(R"({"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,"01":9})");
   DOCTEST_CHECK(j.find_pointer("") == &j);
   DOCTEST_CHECK(*j.find_pointer("/foo/0") == "bar");
   const char* const fields[] = {"/", "/a~1b", "/c%d", "/e^f", "/g|h", "/i\\j", "/k\"l", "/ ", "/m~0n", "/01"};
   int i = 0;
   for (const char* field : fields) DOCTEST_CHECK(*j.find_pointer(field) == i++);
-  for (const char* bad : {"foo", "/foo/2", "/foo/-", "/foo/01", "/foo/-1", "/foo/x", "/foo/0/0", "/m~n", "/m~2n", "/a~", "/nothing", "/foo/99999999999999999999", "//"}) {
+  for (const char* bad : {"foo", "/foo/2", "/foo/-", "/foo/01", "/foo/-1", "/foo/x", "/foo/0/0", "/m~n", "/m~2n", "/a~",
+                          "/nothing", "/foo/99999999999999999999", "//"}) {
     DOCTEST_CHECK(j.find_pointer(bad) == nullptr);
   }
 }
@@ -11468,8 +11518,10 @@ std::string thrown(F f) {
 DOCTEST_TEST_CASE("the throwing forms say what they expected and what they found") {
   json j = json::object({{"k", "text"}, {"list", json::array({1})}});
   DOCTEST_CHECK(thrown([&] { json::parse("[1,"); }) == "1:4: expected a value, found the end of the text");
-  DOCTEST_CHECK(thrown([&] { static_cast<void>(j["k"].get<int>()); }) == "expected an integer that fits, found a string");
-  DOCTEST_CHECK(thrown([&] { static_cast<void>(json(300).get<std::uint8_t>()); }) == "expected an integer that fits, found 300");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(j["k"].get<int>()); }) ==
+                "expected an integer that fits, found a string");
+  DOCTEST_CHECK(thrown([&] { static_cast<void>(json(300).get<std::uint8_t>()); }) ==
+                "expected an integer that fits, found 300");
   DOCTEST_CHECK(thrown([&] { static_cast<void>(j.at("x")); }) == "no key 'x'");
   DOCTEST_CHECK(thrown([&] { static_cast<void>(j["list"].at(1)); }) == "no index 1 in an array of 1");
   DOCTEST_CHECK(thrown([&] { j["k"]["x"] = 1; }) == "expected an object, found a string");

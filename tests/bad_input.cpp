@@ -52,7 +52,8 @@ class sandbox {
     std::map<std::string, std::string> seen;
     for (const auto& entry : fs::recursive_directory_iterator(root, fs::directory_options::skip_permission_denied)) {
       std::ifstream in(entry.path(), std::ios::binary);
-      seen[entry.path().string()] = entry.is_directory() ? "a directory" : std::string(std::istreambuf_iterator<char>(in), {});
+      seen[entry.path().string()] =
+          entry.is_directory() ? "a directory" : std::string(std::istreambuf_iterator<char>(in), {});
     }
     return seen;
   }
@@ -135,10 +136,14 @@ const std::vector<operation> readers = {
 // A file that is not there is no error for these.
 const std::vector<operation> recovering_readers = {
     {"load_json_with_recovery",
-     [](const path& p, std::error_code& ec) { DOCTEST_CHECK(memoria::load_json_with_recovery(p, some_json, ec).is_null()); },
+     [](const path& p, std::error_code& ec) {
+       DOCTEST_CHECK(memoria::load_json_with_recovery(p, some_json, ec).is_null());
+     },
      [](const path& p) { memoria::load_json_with_recovery(p, some_json); }},
     {"load_json_snapshot",
-     [](const path& p, std::error_code& ec) { DOCTEST_CHECK(memoria::load_json_snapshot(p, some_json, ec).value.is_null()); },
+     [](const path& p, std::error_code& ec) {
+       DOCTEST_CHECK(memoria::load_json_snapshot(p, some_json, ec).value.is_null());
+     },
      [](const path& p) { memoria::load_json_snapshot(p, some_json); }},
 };
 
@@ -151,7 +156,8 @@ const std::vector<operation> directory_users = {
     {"count_inbound_links",
      [](const path& p, std::error_code& ec) { DOCTEST_CHECK(memoria::count_inbound_links("other", p, ec) == 0); },
      [](const path& p) { memoria::count_inbound_links("other", p); }},
-    {"link_graph", [](const path& p, std::error_code& ec) { DOCTEST_CHECK(memoria::link_graph(p, ec).notes().empty()); },
+    {"link_graph",
+     [](const path& p, std::error_code& ec) { DOCTEST_CHECK(memoria::link_graph(p, ec).notes().empty()); },
      [](const path& p) { memoria::link_graph g(p); }},
     {"rename_article",
      [](const path& p, std::error_code& ec) { DOCTEST_CHECK(!memoria::rename_article(p, "note", "new", ec).moved); },
@@ -226,7 +232,8 @@ DOCTEST_TEST_CASE("a file where a directory should be") {
 
 DOCTEST_TEST_CASE("what is not there") {
   const sandbox s;
-  for (const operation& op : readers) fails(op, s.root / "missing", make_error_condition(std::errc::no_such_file_or_directory));
+  for (const operation& op : readers)
+    fails(op, s.root / "missing", make_error_condition(std::errc::no_such_file_or_directory));
   for (const operation& op : directory_users) fails(op, s.root / "missing");
   s.is_unchanged();
 }
@@ -262,8 +269,9 @@ DOCTEST_TEST_CASE("names that are not UTF-8 are names where the system says so, 
 DOCTEST_TEST_CASE("names that no confined directory and no article can have") {
   const sandbox s;
   const memoria::confined_dir d(s.root);
-  for (const std::string& name : {std::string(".."), std::string("/"), std::string("/etc/passwd"), std::string("dir/../.."),
-                                  std::string("dir/\0x", 6), std::string("file\0", 5), std::string("../") + s.root.filename().string() + "/file"}) {
+  for (const std::string& name : {std::string(".."), std::string("/"), std::string("/etc/passwd"),
+                                  std::string("dir/../.."), std::string("dir/\0x", 6), std::string("file\0", 5),
+                                  std::string("../") + s.root.filename().string() + "/file"}) {
     DOCTEST_CAPTURE(name);
     std::error_code ec;
     DOCTEST_CHECK(d.read_text(name, ec).empty());
@@ -285,8 +293,8 @@ DOCTEST_TEST_CASE("names that no confined directory and no article can have") {
     DOCTEST_CHECK_THROWS_AS(d.remove(name), memoria::error);
     DOCTEST_CHECK_THROWS_AS(d.list(name), memoria::error);
   }
-  for (const std::string& link : {std::string(), std::string(" "), std::string("|alias"), std::string("/etc/passwd"), std::string("a\0b", 3),
-                                  std::string("../file")}) {
+  for (const std::string& link : {std::string(), std::string(" "), std::string("|alias"), std::string("/etc/passwd"),
+                                  std::string("a\0b", 3), std::string("../file")}) {
     DOCTEST_CAPTURE(link);
     std::error_code ec;
     DOCTEST_CHECK(!memoria::safe_article_path(link, s.root));
@@ -300,8 +308,9 @@ DOCTEST_TEST_CASE("names that no confined directory and no article can have") {
 
 DOCTEST_TEST_CASE("articles that cannot be renamed") {
   const sandbox s;
-  for (const std::string& name : {std::string(), std::string(".."), std::string("../x"), std::string("/x"), std::string("a\0b", 3), std::string("a|b"),
-                                  std::string("a]]b"), std::string("a\nb"), long_name}) {
+  for (const std::string& name :
+       {std::string(), std::string(".."), std::string("../x"), std::string("/x"), std::string("a\0b", 3),
+        std::string("a|b"), std::string("a]]b"), std::string("a\nb"), long_name}) {
     DOCTEST_CAPTURE(name);
     std::error_code ec;
     memoria::rename_article(s.root / "dir", "note", name, ec);
@@ -374,7 +383,8 @@ DOCTEST_TEST_CASE("no permission to read a file: an error, and the file stays" *
   s.is_unchanged();
 }
 
-DOCTEST_TEST_CASE("no permission to write to a directory: an error, and nothing in it" * doctest::skip(has_all_permissions())) {
+DOCTEST_TEST_CASE("no permission to write to a directory: an error, and nothing in it" *
+                  doctest::skip(has_all_permissions())) {
   const sandbox s;
   fs::permissions(s.root / "dir", fs::perms::owner_read | fs::perms::owner_exec);
   const auto denied = make_error_condition(std::errc::permission_denied);
@@ -398,7 +408,8 @@ DOCTEST_TEST_CASE("no permission to enter a directory: an error" * doctest::skip
   s.is_unchanged();
 }
 
-DOCTEST_TEST_CASE("no permission to read one note: the graph lists it and goes on" * doctest::skip(has_all_permissions())) {
+DOCTEST_TEST_CASE("no permission to read one note: the graph lists it and goes on" *
+                  doctest::skip(has_all_permissions())) {
   const sandbox s;
   write(s.root / "dir" / "secret.md", "[[note]]");
   fs::permissions(s.root / "dir" / "secret.md", fs::perms::none);

@@ -611,7 +611,8 @@ DOCTEST_TEST_CASE("a base directory by way of one link twice, or of a link that 
   fs::remove_all(dir);
 }
 
-DOCTEST_TEST_CASE("a note larger than what the graph reads at once, links by their exact path, a directory that is gone") {
+DOCTEST_TEST_CASE(
+    "a note larger than what the graph reads at once, links by their exact path, a directory that is gone") {
   const path dir = place();
   fs::create_directories(dir / "sub");
   put(dir / "big.md", std::string(600000, 'x') + "\n[[sub/c]] [[c]] [[Sub/c]]");

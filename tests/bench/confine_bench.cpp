@@ -64,7 +64,8 @@ void report(const char* what, const ratio& r, double limit) {
 
 int main(int argc, char** argv) {
   const int rounds = argc > 1 ? std::atoi(argv[1]) : 200;
-  const path top = std::filesystem::canonical(std::filesystem::temp_directory_path()) / ("memoria-speed-" + std::to_string(std::time(nullptr)));
+  const path top = std::filesystem::canonical(std::filesystem::temp_directory_path()) /
+                   ("memoria-speed-" + std::to_string(std::time(nullptr)));
   const path vault = top / "vault";
   std::filesystem::create_directories(vault / "folder");
   std::ofstream(vault / "folder" / "note.md") << "x";
@@ -76,10 +77,13 @@ int main(int argc, char** argv) {
   };
   report("safe_article_path, existing note / weakly_canonical", article("folder/note", vault, "folder/note.md"), 0.5);
   report("safe_article_path, missing note / weakly_canonical", article("folder/new", vault, "folder/new.md"), 0);
-  report("safe_article_path, a link in the name / weakly_canonical", article("to_folder/note", vault, "to_folder/note.md"), 0);
-  report("safe_article_path, a link in the directory / weakly_canonical", article("folder/note", top / "linked", "folder/note.md"), 0);
+  report("safe_article_path, a link in the name / weakly_canonical",
+         article("to_folder/note", vault, "to_folder/note.md"), 0);
+  report("safe_article_path, a link in the directory / weakly_canonical",
+         article("folder/note", top / "linked", "folder/note.md"), 0);
   std::filesystem::current_path(top);
-  report("safe_article_path, relative directory / weakly_canonical", article("folder/note", "vault", "folder/note.md"), 0);
+  report("safe_article_path, relative directory / weakly_canonical", article("folder/note", "vault", "folder/note.md"),
+         0);
 #ifdef __linux__
   const memoria::confined_dir d(vault);
   const int fd = ::open(vault.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -30,9 +30,12 @@ std::string document() {
   for (int i = 0; i < 400; ++i) {
     const std::string n = std::to_string(i);
     if (i != 0) text += ", ";
-    text += "{\"id\": " + std::to_string(i * 7919) + ", \"name\": \"record " + n + "\", \"score\": " + std::to_string(i % 97) + "." + n;
-    text += ", \"done\": " + std::string(i % 3 == 0 ? "true" : "false") + ", \"parent\": null, \"tags\": [\"a\", \"b" + n + "\"], ";
-    text += "\"note\": \"line one\\nline two \\u00e4 \xC3\xA9 with a quote \\\" and " + std::string(static_cast<std::size_t>(i % 60), 'x');
+    text += "{\"id\": " + std::to_string(i * 7919) + ", \"name\": \"record " + n +
+            "\", \"score\": " + std::to_string(i % 97) + "." + n;
+    text += ", \"done\": " + std::string(i % 3 == 0 ? "true" : "false") + ", \"parent\": null, \"tags\": [\"a\", \"b" +
+            n + "\"], ";
+    text += "\"note\": \"line one\\nline two \\u00e4 \xC3\xA9 with a quote \\\" and " +
+            std::string(static_cast<std::size_t>(i % 60), 'x');
     text += "\", \"where\": {\"x\": -" + n + ", \"y\": 1e" + std::to_string(i % 20) + "}}";
   }
   return text + "]}";
@@ -44,7 +47,8 @@ std::string note() {
   for (int i = 0; i < 300; ++i) {
     const std::string n = std::to_string(i);
     text += "A paragraph of plain prose that goes on for a while [1], as they do (see below), number " + n + ".\n";
-    if (i % 2 == 0) text += "- see [[note " + n + "]] and [[folder/note#Part " + n + "|the other]], ![[image " + n + ".png]]\n";
+    if (i % 2 == 0)
+      text += "- see [[note " + n + "]] and [[folder/note#Part " + n + "|the other]], ![[image " + n + ".png]]\n";
     if (i % 7 == 0) text += "\n```sh\nif [[ -f x ]]; then echo `date`; fi\n```\n\n";
     if (i % 11 == 0) text += "Some `[[code]]`, a %%[[comment]]%% and $[[math]]$, then [[note#^block" + n + "]].\n\n";
   }
@@ -71,11 +75,14 @@ int main(int argc, char** argv) {
   });
   std::filesystem::create_directories(directory / "vault" / "folder");
   memoria::atomic_write_text(directory / "vault" / "folder" / "note.md", links);
-  path("safe_article_path", 200, [&] { sink += memoria::safe_article_path("folder/note", directory / "vault").has_value(); });
-  for (int i = 0; i < 50; ++i) memoria::atomic_write_text(directory / "vault" / ("note " + std::to_string(i) + ".md"), links);
+  path("safe_article_path", 200,
+       [&] { sink += memoria::safe_article_path("folder/note", directory / "vault").has_value(); });
+  for (int i = 0; i < 50; ++i)
+    memoria::atomic_write_text(directory / "vault" / ("note " + std::to_string(i) + ".md"), links);
   path("link_graph", 2, [&] { sink += memoria::link_graph(directory / "vault").links().size(); });
   path("atomic_write_text", 50, [&] { memoria::atomic_write_text(directory / "text", content); });
-  memoria::save_json(directory / "state.json", json::object({{"count", 0}, {"name", "a state"}, {"list", json::array({1, 2, 3})}}));
+  memoria::save_json(directory / "state.json",
+                     json::object({{"count", 0}, {"name", "a state"}, {"list", json::array({1, 2, 3})}}));
   path("update_json", 50, [&] {
     memoria::update_json(directory / "state.json", nullptr, [](json& j) { j["count"] = j.value("count", 0) % 9 + 1; });
   });

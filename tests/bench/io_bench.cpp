@@ -121,7 +121,8 @@ class python_writers {
       check(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0, "pipe");
       if (fork() == 0) {
         dup2(in[0], 0), dup2(out[1], 1);
-        execlp("python3", "python3", "-B", "-u", "-c", program, module, log.c_str(), std::to_string(size).c_str(), nullptr);
+        execlp("python3", "python3", "-B", "-u", "-c", program, module, log.c_str(), std::to_string(size).c_str(),
+               nullptr);
         _exit(1);
       }
       close(in[0]), close(out[1]);
@@ -160,7 +161,8 @@ int main(int argc, char** argv) {
           [&] { memoria::atomic_write_text(dir / "b", large); });
 
   std::string state = "{";
-  for (int i = 0; i < 60; ++i) state += (i ? ", \"key-" : "\"key-") + std::to_string(i) + "\": \"some value of a state\"";
+  for (int i = 0; i < 60; ++i)
+    state += (i ? ", \"key-" : "\"key-") + std::to_string(i) + "\": \"some value of a state\"";
   state += "}";
   memoria::save_json(dir / "s.json", memoria::json::parse(state));
   const std::string state_text = memoria::read_text(dir / "s.json");
@@ -187,9 +189,18 @@ int main(int argc, char** argv) {
   };
   compare("append 300 B, one process", rounds, [&] { bare_append(dir / "log-a", entry); },
           [&] { memoria::locked_append_text(dir / "log-b", entry); }, of(one.get(), 1));
-  compare("append 300 B x 200 x 8 processes", std::max(5, rounds / 30),
-          [&] { in_processes(8, [&] { for (int i = 0; i < 200; ++i) bare_append(dir / "log-a", entry); }); },
-          [&] { in_processes(8, [&] { for (int i = 0; i < 200; ++i) memoria::locked_append_text(dir / "log-b", entry); }); },
-          of(eight.get(), 200));
+  compare(
+      "append 300 B x 200 x 8 processes", std::max(5, rounds / 30),
+      [&] {
+        in_processes(8, [&] {
+          for (int i = 0; i < 200; ++i) bare_append(dir / "log-a", entry);
+        });
+      },
+      [&] {
+        in_processes(8, [&] {
+          for (int i = 0; i < 200; ++i) memoria::locked_append_text(dir / "log-b", entry);
+        });
+      },
+      of(eight.get(), 200));
   fs::remove_all(dir);
 }

@@ -84,33 +84,51 @@ struct library {
 static work memoria_work(const std::string& text) {
   using memoria::json;
   auto tree = std::make_shared<json>(json::parse(text));
-  return {[&text] { sink += json::parse(text).size(); }, [tree] { sink += tree->dump().size(); }, [tree] { sink += tree->dump(2).size(); },
+  return {[&text] { sink += json::parse(text).size(); }, [tree] { sink += tree->dump().size(); },
+          [tree] { sink += tree->dump(2).size(); },
           [&text] {
             json j = json::parse(text);
-            if (j.is_object()) j["changed"] = 42; else j[std::size_t{0}] = 42;
+            if (j.is_object())
+              j["changed"] = 42;
+            else
+              j[std::size_t{0}] = 42;
             sink += j.dump(2).size();
           },
-          [&text] { const double before = in_use(); const json j = json::parse(text); return in_use() - before; }};
+          [&text] {
+            const double before = in_use();
+            const json j = json::parse(text);
+            return in_use() - before;
+          }};
 }
 
 #ifdef HAVE_NLOHMANN
 template <class Json>
 static work nlohmann_work(const std::string& text) {
   auto tree = std::make_shared<Json>(Json::parse(text));
-  return {[&text] { sink += Json::parse(text).size(); }, [tree] { sink += tree->dump().size(); }, [tree] { sink += tree->dump(2).size(); },
+  return {[&text] { sink += Json::parse(text).size(); }, [tree] { sink += tree->dump().size(); },
+          [tree] { sink += tree->dump(2).size(); },
           [&text] {
             Json j = Json::parse(text);
-            if (j.is_object()) j["changed"] = 42; else j[0] = 42;
+            if (j.is_object())
+              j["changed"] = 42;
+            else
+              j[0] = 42;
             sink += j.dump(2).size();
           },
-          [&text] { const double before = in_use(); const Json j = Json::parse(text); return in_use() - before; }};
+          [&text] {
+            const double before = in_use();
+            const Json j = Json::parse(text);
+            return in_use() - before;
+          }};
 }
 #endif
 
 #ifdef HAVE_RAPIDJSON
 static work rapidjson_work(const std::string& text) {  // set to what we do: UTF-8 validated, numbers exact
   namespace rj = rapidjson;
-  const auto parse = [&text](rj::Document& d) { d.Parse<rj::kParseValidateEncodingFlag | rj::kParseFullPrecisionFlag>(text.data(), text.size()); };
+  const auto parse = [&text](rj::Document& d) {
+    d.Parse<rj::kParseValidateEncodingFlag | rj::kParseFullPrecisionFlag>(text.data(), text.size());
+  };
   const auto pretty = [](const rj::Document& d) {
     rj::StringBuffer buffer;
     rj::PrettyWriter<rj::StringBuffer> writer(buffer);
@@ -120,21 +138,39 @@ static work rapidjson_work(const std::string& text) {  // set to what we do: UTF
   };
   auto tree = std::make_shared<rj::Document>();
   parse(*tree);
-  return {[=] { rj::Document d; parse(d); sink += d.IsObject(); },
-          [tree] { rj::StringBuffer buffer; rj::Writer<rj::StringBuffer> writer(buffer); tree->Accept(writer); sink += buffer.GetSize(); },
+  return {[=] {
+            rj::Document d;
+            parse(d);
+            sink += d.IsObject();
+          },
+          [tree] {
+            rj::StringBuffer buffer;
+            rj::Writer<rj::StringBuffer> writer(buffer);
+            tree->Accept(writer);
+            sink += buffer.GetSize();
+          },
           [=] { pretty(*tree); },
           [=] {
             rj::Document d;
             parse(d);
-            if (d.IsObject()) d.AddMember("changed", 42, d.GetAllocator()); else d[0] = 42;
+            if (d.IsObject())
+              d.AddMember("changed", 42, d.GetAllocator());
+            else
+              d[0] = 42;
             pretty(d);
           },
-          [=] { const double before = in_use(); rj::Document d; parse(d); return in_use() - before; }};
+          [=] {
+            const double before = in_use();
+            rj::Document d;
+            parse(d);
+            return in_use() - before;
+          }};
 }
 #endif
 
 #ifdef HAVE_BOOST
-static void boost_pretty(std::string& out, const boost::json::value& v, std::size_t depth) {  // after its documentation: it has none
+static void boost_pretty(std::string& out, const boost::json::value& v,
+                         std::size_t depth) {  // after its documentation: it has none
   const auto line = [&](std::size_t n) { out += '\n', out.append(2 * n, ' '); };
   if (v.is_object() && !v.get_object().empty()) {
     char before = '{';
@@ -165,18 +201,33 @@ static work boost_work(const std::string& text) {
   namespace bj = boost::json;
   auto resource = std::make_shared<bj::monotonic_resource>();
   auto tree = std::make_shared<bj::value>(bj::parse(text, resource.get()));
-  return {[&text] { bj::monotonic_resource r; sink += bj::parse(text, &r).is_object(); },
+  return {[&text] {
+            bj::monotonic_resource r;
+            sink += bj::parse(text, &r).is_object();
+          },
           [tree] { sink += bj::serialize(*tree).size(); },
-          [tree, resource] { std::string out; boost_pretty(out, *tree, 0); sink += out.size(); },
+          [tree, resource] {
+            std::string out;
+            boost_pretty(out, *tree, 0);
+            sink += out.size();
+          },
           [&text] {
             bj::monotonic_resource r;
             bj::value v = bj::parse(text, &r);
-            if (v.is_object()) v.get_object()["changed"] = 42; else v.get_array()[0] = 42;
+            if (v.is_object())
+              v.get_object()["changed"] = 42;
+            else
+              v.get_array()[0] = 42;
             std::string out;
             boost_pretty(out, v, 0);
             sink += out.size();
           },
-          [&text] { const double before = in_use(); bj::monotonic_resource r; const bj::value v = bj::parse(text, &r); return in_use() - before; }};
+          [&text] {
+            const double before = in_use();
+            bj::monotonic_resource r;
+            const bj::value v = bj::parse(text, &r);
+            return in_use() - before;
+          }};
 }
 #endif
 
@@ -184,9 +235,22 @@ static work boost_work(const std::string& text) {
 static work simdjson_work(const std::string& text) {  // read-only, so no cycle
   auto parser = std::make_shared<simdjson::dom::parser>();
   auto tree = std::make_shared<simdjson::dom::element>(parser->parse(text).value());
-  return {[&text] { simdjson::dom::parser p; sink += p.parse(text).value().is_object(); },
-          [=] { static_cast<void>(parser); sink += simdjson::minify(*tree).size(); }, {}, {},
-          [&text] { const double before = in_use(); simdjson::dom::parser p; sink += p.parse(text).value().is_object(); return in_use() - before; }};
+  return {[&text] {
+            simdjson::dom::parser p;
+            sink += p.parse(text).value().is_object();
+          },
+          [=] {
+            static_cast<void>(parser);
+            sink += simdjson::minify(*tree).size();
+          },
+          {},
+          {},
+          [&text] {
+            const double before = in_use();
+            simdjson::dom::parser p;
+            sink += p.parse(text).value().is_object();
+            return in_use() - before;
+          }};
 }
 #endif
 
@@ -204,15 +268,25 @@ static work yyjson_work(const std::string& text) {  // its mutable document
     sink += size;
   };
   std::shared_ptr<yyjson_mut_doc> tree(parse(), yyjson_mut_doc_free);
-  return {[=] { yyjson_mut_doc_free(parse()); }, [=] { write(tree.get(), 0); }, [=] { write(tree.get(), YYJSON_WRITE_PRETTY_TWO_SPACES); },
+  return {[=] { yyjson_mut_doc_free(parse()); }, [=] { write(tree.get(), 0); },
+          [=] { write(tree.get(), YYJSON_WRITE_PRETTY_TWO_SPACES); },
           [=] {
             yyjson_mut_doc* m = parse();
             yyjson_mut_val* root = yyjson_mut_doc_get_root(m);
-            if (yyjson_mut_is_obj(root)) yyjson_mut_obj_add_int(m, root, "changed", 42); else yyjson_mut_arr_replace(root, 0, yyjson_mut_int(m, 42));
+            if (yyjson_mut_is_obj(root))
+              yyjson_mut_obj_add_int(m, root, "changed", 42);
+            else
+              yyjson_mut_arr_replace(root, 0, yyjson_mut_int(m, 42));
             write(m, YYJSON_WRITE_PRETTY_TWO_SPACES);
             yyjson_mut_doc_free(m);
           },
-          [=] { const double before = in_use(); yyjson_mut_doc* m = parse(); const double used = in_use() - before; yyjson_mut_doc_free(m); return used; }};
+          [=] {
+            const double before = in_use();
+            yyjson_mut_doc* m = parse();
+            const double used = in_use() - before;
+            yyjson_mut_doc_free(m);
+            return used;
+          }};
 }
 #endif
 
@@ -244,7 +318,8 @@ int main(int argc, char** argv) {
   }
   const double seconds = argc > 1 ? std::atof(argv[1]) : 4;
   std::vector<std::string> files(argv + std::min(argc, 2), argv + argc);
-  if (files.empty()) files = {"twitter", "canada", "citm_catalog", "gsoc-2018", "twitterescaped", "numbers", "state-big", "state2k"};
+  if (files.empty())
+    files = {"twitter", "canada", "citm_catalog", "gsoc-2018", "twitterescaped", "numbers", "state-big", "state2k"};
   const std::vector<library> libraries = {
       {"memoria", memoria_work},
 #ifdef HAVE_YYJSON
@@ -281,7 +356,8 @@ int main(int argc, char** argv) {
 #endif
   const char* const operations[] = {"parse+destroy", "dump", "dump(2)", "cycle"};
   std::vector<std::vector<double>> product(4, std::vector<double>(libraries.size(), 0));
-  std::vector<std::vector<std::vector<double>>> by_round(4, std::vector<std::vector<double>>(libraries.size()));  // sums of logarithms
+  std::vector<std::vector<std::vector<double>>> by_round(
+      4, std::vector<std::vector<double>>(libraries.size()));  // sums of logarithms
   std::size_t counted = 0;
   for (const std::string& file : files) {
     const std::string text = read(corpus / (file + ".json"));
@@ -292,7 +368,8 @@ int main(int argc, char** argv) {
     std::size_t rounds = 0;
     do {
       for (std::size_t l = 0; l < works.size(); ++l) {
-        const std::function<void()>* const functions[] = {&works[l].parse, &works[l].dump, &works[l].pretty, &works[l].cycle};
+        const std::function<void()>* const functions[] = {&works[l].parse, &works[l].dump, &works[l].pretty,
+                                                          &works[l].cycle};
         for (int o = 0; o < 4; ++o) {
           if (*functions[o]) times[std::size_t(o)][l].push_back(seconds_each(*functions[o]));
         }
@@ -306,7 +383,8 @@ int main(int argc, char** argv) {
       for (std::size_t o = 0; o < 4; ++o) {
         for (std::size_t l = 0; l < works.size(); ++l) {
           by_round[o][l].resize(std::min(by_round[o][l].size(), times[o][l].size()));
-          for (std::size_t r = 0; r < by_round[o][l].size(); ++r) by_round[o][l][r] += std::log(times[o][l][r] / times[o][0][r]);
+          for (std::size_t r = 0; r < by_round[o][l].size(); ++r)
+            by_round[o][l][r] += std::log(times[o][l][r] / times[o][0][r]);
         }
       }
     }
@@ -332,25 +410,34 @@ int main(int argc, char** argv) {
       std::printf("  %-14s %14s ", operations[o], "MB/s");
       for (double p : product[o]) std::printf(" %10.0f", p == 0 ? 0.0 : std::exp(p / double(counted)));
       std::printf("\n  %-14s %14s ", "", "memoria is x");
-      for (double p : product[o]) std::printf(" %10.2f", p == 0 ? 0.0 : std::exp((product[o][0] - p) / double(counted)));
+      for (double p : product[o])
+        std::printf(" %10.2f", p == 0 ? 0.0 : std::exp((product[o][0] - p) / double(counted)));
       std::printf("\n");
       for (std::size_t l = 1; l < libraries.size(); ++l) {  // for run.py: quartiles over the rounds
         std::vector<double>& rounds = by_round[o][l];
         std::sort(rounds.begin(), rounds.end());
-        const auto at = [&](double q) { return std::exp(rounds[std::size_t(q * double(rounds.size() - 1))] / double(counted)); };
-        if (!rounds.empty()) std::printf("ratio\t%s\t%s\t%.4f\t%.4f\t%.4f\t%zu\n", operations[o], libraries[l].name, at(.5), at(.25), at(.75), rounds.size());
+        const auto at = [&](double q) {
+          return std::exp(rounds[std::size_t(q * double(rounds.size() - 1))] / double(counted));
+        };
+        if (!rounds.empty())
+          std::printf("ratio\t%s\t%s\t%.4f\t%.4f\t%.4f\t%zu\n", operations[o], libraries[l].name, at(.5), at(.25),
+                      at(.75), rounds.size());
       }
     }
   }
   for (const std::size_t n : {10u, 1000u, 30000u, 1000000u}) {
     std::string text = "{";
-    for (std::size_t i = 0; i < n; ++i) text += (i ? ",\"key" : "\"key") + std::to_string(i * 7919 % 1000003) + "\":" + std::to_string(i);
+    for (std::size_t i = 0; i < n; ++i)
+      text += (i ? ",\"key" : "\"key") + std::to_string(i * 7919 % 1000003) + "\":" + std::to_string(i);
     text += "}";
     std::vector<double> parse, find;
     for (int round = 0; round < 5; ++round) {
       parse.push_back(seconds_each([&] { sink += memoria::json::parse(text).size(); }));
       const memoria::json j = memoria::json::parse(text);
-      find.push_back(seconds_each([&] { for (std::size_t i = 0; i < n; i += 1 + n / 1000) sink += j["key" + std::to_string(i * 7919 % 1000003)].is_null(); }));
+      find.push_back(seconds_each([&] {
+        for (std::size_t i = 0; i < n; i += 1 + n / 1000)
+          sink += j["key" + std::to_string(i * 7919 % 1000003)].is_null();
+      }));
     }
     std::printf("object of %7zu keys: parse+destroy %.0f ns a key, find %.0f ns\n", n, median(parse) / double(n) * 1e9,
                 median(find) / double((n + n / 1000) / (1 + n / 1000)) * 1e9);

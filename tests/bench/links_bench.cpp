@@ -161,11 +161,13 @@ int main(int argc, char** argv) {
     measure(fs::path(argv[i]).filename().u8string(), text);
   }
   std::string prose, single, dense_short, dense;
-  while (prose.size() < (16u << 20)) prose += "The quick brown fox jumps over the lazy dog, as it has done in every test since 1885.\n";
+  while (prose.size() < (16u << 20))
+    prose += "The quick brown fox jumps over the lazy dog, as it has done in every test since 1885.\n";
   for (std::size_t i = 0; single.size() < (16u << 20); ++i) {
     single += "Text with a [reference](http://example.org) and more text after it, then a new line comes.\n";
   }
-  for (std::size_t i = 0; dense_short.size() < (16u << 20); ++i) dense_short += "x [[note " + std::to_string(i % 1000000) + "]] y z a\n";
+  for (std::size_t i = 0; dense_short.size() < (16u << 20); ++i)
+    dense_short += "x [[note " + std::to_string(i % 1000000) + "]] y z a\n";
   for (std::size_t i = 0; dense.size() < (16u << 20); ++i) {
     dense += "- [[dir/some note " + std::to_string(i % 1000) + "#part|display]] and [[other]]\n";
   }
@@ -173,10 +175,11 @@ int main(int argc, char** argv) {
   measure("prose, single brackets", single);
   measure("dense short links", dense_short);
   measure("dense links", dense);
-  for (const char* part : {"[", "]", "[[a", "[[a|", "[[|", "[[a|b] ", "[[a] ", "[[a|b]] ", "`", "` `` ``` ", "$a ", "%%", "<!-- ",
-                           "- ", "> ", "\\", "\n", "#", "\t"}) {
+  for (const char* part : {"[", "]", "[[a", "[[a|", "[[|", "[[a|b] ", "[[a] ", "[[a|b]] ", "`", "` `` ``` ", "$a ",
+                           "%%", "<!-- ", "- ", "> ", "\\", "\n", "#", "\t"}) {
     std::string name;
-    for (const char* p = part; *p != '\0'; ++p) name += *p == '\n' ? std::string("\\n") : *p == '\t' ? std::string("\\t") : std::string(1, *p);
+    for (const char* p = part; *p != '\0'; ++p)
+      name += *p == '\n' ? std::string("\\n") : *p == '\t' ? std::string("\\t") : std::string(1, *p);
     hostile(part, "\"" + name + "\"");
   }
   return 0;

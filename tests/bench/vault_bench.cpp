@@ -48,7 +48,8 @@ void read_all(int directory, std::vector<char>& buffer, totals& t, std::size_t p
   ::closedir(stream);
 }
 
-double now() {  // of this process, user and system: everything is in memory, and other work on the machine does not count
+double
+now() {  // of this process, user and system: everything is in memory, and other work on the machine does not count
   timespec t = {};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
@@ -75,7 +76,8 @@ int generate(std::size_t notes, const std::string& directory) {
     if (i % 100 == 0) std::filesystem::create_directories(folder);
     std::string text = "# Note " + std::to_string(i) + "\n\n";
     for (std::size_t k = 1; k <= 10; ++k) {  // one in eleven is broken
-      text += "Some words before [[note " + std::to_string((i * 31 + k * k * 7919) % (notes + notes / 10)) + "|a link]].\n";
+      text +=
+          "Some words before [[note " + std::to_string((i * 31 + k * k * 7919) % (notes + notes / 10)) + "|a link]].\n";
     }
     std::ofstream(folder + "/note " + std::to_string(i) + ".md") << text;
   }

@@ -72,7 +72,8 @@ answer plain(char operation, const path& file) {
     case 'W': memoria::atomic_write_text(file, "written", fast, ec); break;
     case 'A': memoria::locked_append_text(file, "appended", fast_append, ec); break;
     case 'L':
-      for (fs::directory_iterator i(file, ec), end; !ec && i != end; i.increment(ec)) found.push_back(i->path().filename().string());
+      for (fs::directory_iterator i(file, ec), end; !ec && i != end; i.increment(ec))
+        found.push_back(i->path().filename().string());
       break;
     default: std::exit(2);
   }

@@ -35,8 +35,12 @@ struct scene {
 
   scene() {
     for (const path& p : {inside / "swap", inside / "a" / "b", outside / "a" / "b"}) fs::create_directories(p);
-    for (const path& p : {outside / "note", outside / "log", outside / "only_outside", outside / "a" / "note", top / "note"}) put(p, "secret");
-    for (const path& p : {inside / "swap" / "note", inside / "swap" / "log", inside / "file", inside / "log", inside / "a" / "note", inside / "note"}) put(p, "inside");
+    for (const path& p :
+         {outside / "note", outside / "log", outside / "only_outside", outside / "a" / "note", top / "note"})
+      put(p, "secret");
+    for (const path& p : {inside / "swap" / "note", inside / "swap" / "log", inside / "file", inside / "log",
+                          inside / "a" / "note", inside / "note"})
+      put(p, "inside");
     fs::create_symlink("../outside", inside / "swap_link");
     fs::create_symlink("../outside/note", inside / "file_link");
     fs::create_symlink("../outside/log", inside / "log_link");
@@ -102,7 +106,8 @@ void attack(const scene& s, const std::atomic<bool>& stop) {
   }
 }
 
-const char* const names[] = {"swap/note", "file", "via/note", "swap/../swap/note", "a/b/../../note", "a/b/../note", "swap/./log", "log", "./swap//note"};
+const char* const names[] = {"swap/note",   "file",       "via/note", "swap/../swap/note", "a/b/../../note",
+                             "a/b/../note", "swap/./log", "log",      "./swap//note"};
 
 struct tally {
   long leaks = 0;

@@ -76,7 +76,8 @@ bool bare_in_place(const std::string& file, const std::string& text) {
     memoria::locked_append_text("log", content("log" + number, 299) + "\n", appending);
     say("log" + number);
     memoria::write_batch batch(options);
-    for (const char* name : {"batch0", "batch1", "batch2", "batch3", "batch4"}) batch.add(name, content("batch" + number, 3000));
+    for (const char* name : {"batch0", "batch1", "batch2", "batch3", "batch4"})
+      batch.add(name, content("batch" + number, 3000));
     batch.commit();
     say("batch" + number);
     memoria::atomic_write_text("dir" + std::to_string(i) + "/below/file", content("dir" + number, 100), options);
@@ -85,7 +86,9 @@ bool bare_in_place(const std::string& file, const std::string& text) {
 }
 
 bool run(const std::string& command, const std::vector<std::string>& arg, std::string& result) {
-  const auto size = [&](std::size_t i) { return static_cast<std::size_t>(std::strtoul(arg.at(i).c_str(), nullptr, 10)); };
+  const auto size = [&](std::size_t i) {
+    return static_cast<std::size_t>(std::strtoul(arg.at(i).c_str(), nullptr, 10));
+  };
   memoria::write_options options;
   if (command == "replace") {  // FILE TAG SIZE
     memoria::atomic_write_text(arg.at(0), content(arg.at(1), size(2)), options);

@@ -26,10 +26,13 @@ std::vector<std::string> graph(const std::string& directory) {
   const memoria::link_graph g(directory, options);
   std::vector<std::string> lines;
   for (const memoria::graph_link& link : g.links()) {
-    const char* status = link.status == memoria::link_status::ok ? "ok" : link.status == memoria::link_status::unsafe ? "unsafe" : "broken";
+    const char* status = link.status == memoria::link_status::ok       ? "ok"
+                         : link.status == memoria::link_status::unsafe ? "unsafe"
+                                                                       : "broken";
     lines.push_back(std::string(g.notes()[link.source].name) + "\t" + std::string(link.target) + "\t" + status);
   }
-  for (const memoria::graph_note& note : g.notes()) lines.push_back(std::string(note.name) + "\t" + std::to_string(note.inbound));
+  for (const memoria::graph_note& note : g.notes())
+    lines.push_back(std::string(note.name) + "\t" + std::to_string(note.inbound));
   return lines;
 }
 

@@ -57,7 +57,8 @@ struct source {
     return *data++ % below;
   }
   std::string name() {
-    static const char* const parts[] = {"a", "b", "c", "a", "b", "c", "..", "..", ".", "", "a/b", "b/../a", "in", "out", "a/", "../in", "/"};
+    static const char* const parts[] = {"a", "b",   "c",      "a",  "b",   "c",  "..",    "..", ".",
+                                        "",  "a/b", "b/../a", "in", "out", "a/", "../in", "/"};
     std::string text;
     for (unsigned n = 1 + number(5); n > 0; --n) {
       text += parts[number(std::size(parts))];
@@ -86,7 +87,8 @@ struct finding {
 
 finding describe(const detail::status& s, const detail::os::info& i) {
   if (s.failed()) return {0, 0, s.code.message()};
-  if (i.type == detail::os::kind::none) return {0, 0, std::make_error_code(std::errc::no_such_file_or_directory).message()};
+  if (i.type == detail::os::kind::none)
+    return {0, 0, std::make_error_code(std::errc::no_such_file_or_directory).message()};
   return {i.device, i.inode, ""};
 }
 
@@ -108,8 +110,9 @@ finding by_walk(const detail::confined_root& root, const std::string& name) {
 
 void check(bool holds, const char* what, const std::string& name, const finding& a = {}, const finding& b = {}) {
   if (holds) return;
-  std::fprintf(stderr, "%s: \"%s\"\n  %llu %s\n  %llu %s\n", what, name.c_str(), static_cast<unsigned long long>(a.inode), a.problem.c_str(),
-               static_cast<unsigned long long>(b.inode), b.problem.c_str());
+  std::fprintf(stderr, "%s: \"%s\"\n  %llu %s\n  %llu %s\n", what, name.c_str(),
+               static_cast<unsigned long long>(a.inode), a.problem.c_str(), static_cast<unsigned long long>(b.inode),
+               b.problem.c_str());
   std::system(("find " + place().top.string() + " -printf '%i %P -> %l\\n' | sort -k2 >&2").c_str());
   std::abort();
 }
@@ -117,7 +120,8 @@ void check(bool holds, const char* what, const std::string& name, const finding&
 std::string outside() {
   std::string all;
   for (const char* file : {"out/b", "out/a/b"}) all += memoria::read_text(place().top / file) + " ";
-  return all + std::to_string(std::distance(fs::recursive_directory_iterator(place().top / "out"), fs::recursive_directory_iterator()));
+  return all + std::to_string(std::distance(fs::recursive_directory_iterator(place().top / "out"),
+                                            fs::recursive_directory_iterator()));
 }
 
 void run_one(source bytes) {
@@ -175,7 +179,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 #ifdef STANDALONE
 int main(int argc, char** argv) {
   const char* const wanted = argc > 1 ? argv[1] : std::getenv("SEQUENCES");
-  const unsigned long sequences = wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 1000, first = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
+  const unsigned long sequences = wanted != nullptr ? std::strtoul(wanted, nullptr, 10) : 1000,
+                      first = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
   for (unsigned long n = first; n < first + sequences; ++n) {
     std::uint64_t state = (n + 1) * 0x9E3779B97F4A7C15u;
     std::uint8_t bytes[400];

@@ -41,7 +41,8 @@ static json parsed(const std::string& text, json_dialect dialect, memoria::json_
   for (std::size_t i = 0; i < text.size(); ++i) exact[i] = text[i];
   json j = json::parse({exact.get(), text.size()}, {dialect, 200}, problem);
   if (problem) {
-    require(problem.offset <= text.size() && problem.line >= 1 && problem.column >= 1, "an error has a position in the text");
+    require(problem.offset <= text.size() && problem.line >= 1 && problem.column >= 1,
+            "an error has a position in the text");
     require(!problem.reason.empty() && problem.excerpt.size() <= 60, "an error has a reason and a short excerpt");
     require(j.is_null(), "a refused text gives null");
   }
@@ -53,8 +54,12 @@ static void edit(json& j) {
     const json original = j;
     std::vector<std::string> keys;
     for (auto [key, value] : original.items()) keys.emplace_back(key);
-    for (std::size_t i = 0; i < keys.size(); i += 2) require(j.erase(keys[i]) == 1 && !j.contains(keys[i]), "an erased key is gone");
-    for (std::size_t i = 1; i < keys.size(); i += 2) require(j[keys[i]] == original[keys[i]] || dumped(original, {-1, true, json_dialect::python}).find("NaN") != std::string::npos, "the others stay");
+    for (std::size_t i = 0; i < keys.size(); i += 2)
+      require(j.erase(keys[i]) == 1 && !j.contains(keys[i]), "an erased key is gone");
+    for (std::size_t i = 1; i < keys.size(); i += 2)
+      require(j[keys[i]] == original[keys[i]] ||
+                  dumped(original, {-1, true, json_dialect::python}).find("NaN") != std::string::npos,
+              "the others stay");
     for (std::size_t i = 0; i < keys.size(); i += 2) j[keys[i]] = original[keys[i]];
     require(j.size() == original.size(), "and it can be put back");
     for (const std::string& key : keys) require(j.contains(key), "and be found");

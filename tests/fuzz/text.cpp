@@ -34,7 +34,8 @@ void check_links(std::string_view text, bool include_code) {
   const memoria::wikilink_options options{include_code};
   std::size_t last = 0, count = 0;
   for (const memoria::wikilink& link : memoria::wikilinks(text, options)) {
-    require(link.offset >= last && link.length >= 5 && link.offset + link.length <= text.size(), "links in order, within the text");
+    require(link.offset >= last && link.length >= 5 && link.offset + link.length <= text.size(),
+            "links in order, within the text");
     last = link.offset + link.length;
     link.note();
     link.heading();
@@ -42,7 +43,8 @@ void check_links(std::string_view text, bool include_code) {
     ++count;
   }
   if (include_code) require(count == memoria::extract_wikilinks(text).size(), "the same links in both forms");
-  if (include_code && text.size() < 2000) require(memoria::extract_wikilinks(text) == reference(text), "the seed's links");
+  if (include_code && text.size() < 2000)
+    require(memoria::extract_wikilinks(text) == reference(text), "the seed's links");
   const auto keep = [](const memoria::wikilink&) { return std::optional<std::string>(); };
   require(memoria::replace_wikilinks(text, keep, options) == text, "nothing renamed, nothing changed");
 }
@@ -61,7 +63,8 @@ void check_json(std::string_view text, memoria::json_dialect dialect) {
   const std::string once = value.dump(memoria::json_dump_options{2, true, dialect}, ec);
   require(!ec, "what was parsed can be written");
   const memoria::json again = memoria::json::parse(once, options, problem);
-  require(!problem && again.dump(memoria::json_dump_options{2, true, dialect}, ec) == once, "written, read and written: the same");
+  require(!problem && again.dump(memoria::json_dump_options{2, true, dialect}, ec) == once,
+          "written, read and written: the same");
 }
 
 }  // namespace

@@ -32,7 +32,8 @@ const path& place() {
 struct totals {
   std::size_t notes, links, broken, ambiguous, inbound;
   bool operator==(const totals& o) const {
-    return notes == o.notes && links == o.links && broken == o.broken && ambiguous == o.ambiguous && inbound == o.inbound;
+    return notes == o.notes && links == o.links && broken == o.broken && ambiguous == o.ambiguous &&
+           inbound == o.inbound;
   }
 };
 
@@ -47,7 +48,8 @@ totals checked(const memoria::link_graph& graph) {
   }
   require(outbound == t.links && backlinks >= t.inbound, "every link stands in one note");
   for (const memoria::graph_link link : graph.links()) {
-    require(link.source < t.notes && (link.destination == link.none || link.destination < t.notes), "links lead to notes");
+    require(link.source < t.notes && (link.destination == link.none || link.destination < t.notes),
+            "links lead to notes");
     t.broken += link.status == memoria::link_status::broken;
     if (link.status != memoria::link_status::ambiguous) continue;
     ++t.ambiguous;

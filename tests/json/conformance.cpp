@@ -25,7 +25,8 @@ const char* const python_only[] = {
     "string_incomplete_surrogate_pair", "string_incomplete_surrogates_escape_valid", "string_invalid_lonely_surrogate",
     "string_invalid_surrogate", "string_inverted_surrogates_U+1D11E", "string_lone_second_surrogate",
     "structure_UTF-8_BOM_empty_object"};
-const char* const both[] = {"number_double_huge_neg_exp", "number_real_underflow", "number_too_big_neg_int", "number_too_big_pos_int",
+const char* const both[] = {"number_double_huge_neg_exp",   "number_real_underflow",
+                            "number_too_big_neg_int",       "number_too_big_pos_int",
                             "number_very_big_negative_int", "structure_500_nested_arrays"};
 // Refused in both: the rest, texts that are not UTF-8.
 
@@ -56,14 +57,16 @@ void run(const std::string& file, const std::string& text, bool accepted, json_d
   check(!problem == accepted, file, accepted ? problem.message().c_str() : "was accepted");
   check(json::accept(text, {dialect}) == accepted, file, "accept() disagrees with parse()");
   if (problem) {
-    check(problem.offset <= text.size() && problem.line >= 1 && problem.column >= 1 && !problem.reason.empty(), file, "has no position");
+    check(problem.offset <= text.size() && problem.line >= 1 && problem.column >= 1 && !problem.reason.empty(), file,
+          "has no position");
     return;
   }
   for (const int indent : {-1, 2}) {
     for (const bool ascii : {false, true}) {
       std::error_code ec;
       const std::string written = value.dump({indent, ascii, dialect}, ec);
-      check(!ec && json::parse(written, {dialect}, ec).dump({indent, ascii, dialect}, ec) == written && !ec, file, "did not survive being written");
+      check(!ec && json::parse(written, {dialect}, ec).dump({indent, ascii, dialect}, ec) == written && !ec, file,
+            "did not survive being written");
     }
   }
 }
@@ -86,9 +89,11 @@ int main() {
     ++count[kind == 'y' ? 0 : kind == 'n' ? 1 : 2];
     const bool alike = kind == 'y' || (kind == 'i' && listed(both, name));
     run(entry.path().string(), text, alike, json_dialect::strict);
-    run(entry.path().string(), text, alike || (kind == 'i' && listed(python_only, name)) || python_extension(name), json_dialect::python);
+    run(entry.path().string(), text, alike || (kind == 'i' && listed(python_only, name)) || python_extension(name),
+        json_dialect::python);
   }
-  check(count[0] == 95 && count[1] == 188 && count[2] == 35, corpus.string(), "is not the suite of 95 + 188 + 35 texts");
+  check(count[0] == 95 && count[1] == 188 && count[2] == 35, corpus.string(),
+        "is not the suite of 95 + 188 + 35 texts");
   std::printf("%d y_, %d n_, %d i_ texts, %d failures\n", count[0], count[1], count[2], failures);
   return failures == 0 ? 0 : 1;
 }

@@ -28,7 +28,8 @@ int main() {
     memoria::json_problem problem;
     const memoria::json value = memoria::json::parse(text, {dialect, 100000}, problem);
     std::error_code ec;
-    std::string answer = problem ? problem.message() : value.dump({mode[6] == '2' ? 2 : -1, mode[7] == 'a', dialect}, ec);
+    std::string answer =
+        problem ? problem.message() : value.dump({mode[6] == '2' ? 2 : -1, mode[7] == 'a', dialect}, ec);
     const bool failed = problem || ec;
     if (ec) answer = ec.message();
     std::printf("%s %lu\n", failed ? "error" : "ok", static_cast<unsigned long>(answer.size()));

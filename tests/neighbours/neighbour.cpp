@@ -28,7 +28,8 @@ int fail(const std::string& why) {
 
 void count(const path& file, int n) {
   for (int i = 0; i < n; ++i) {
-    const json after = memoria::update_json(file, json::object(), [](json& j) { j["count"] = j.value("count", 0) + 1; });
+    const json after =
+        memoria::update_json(file, json::object(), [](json& j) { j["count"] = j.value("count", 0) + 1; });
     acknowledge(std::to_string(after["count"].get<int>()));
   }
 }
@@ -69,7 +70,8 @@ void snapshot(const path& file, int n) {
 
 // Fills the disk that `directory` is on. After each call that fails: the right error, and what was there is still there.
 int fill(const path& directory) {
-  const path text = directory / "text", state = directory / "state.json", log = directory / "log", big = directory / "big";
+  const path text = directory / "text", state = directory / "state.json", log = directory / "log",
+             big = directory / "big";
   const std::string old_text = "the old text";
   std::error_code ec;
   memoria::atomic_write_text(text, old_text);

@@ -27,7 +27,8 @@ int UNIT(const std::filesystem::path& directory) {
   expect(fs::safe_article_path("note", directory).has_value());
   expect(fs::confined_dir(directory, ec).exists("note.md", ec));
 
-  fs::update_json(state, fs::json::object(), [](fs::json& j) { j["runs"] = j["runs"].get_if<int>().value_or(0) + 1; }, ec);
+  fs::update_json(
+      state, fs::json::object(), [](fs::json& j) { j["runs"] = j["runs"].get_if<int>().value_or(0) + 1; }, ec);
   expect(fs::load_json_with_recovery(state, nullptr, ec)["runs"].is_number());
   expect(fs::json::parse("[1, 2.5]", ec).dump(ec) == "[1,2.5]");
 
