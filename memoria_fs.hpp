@@ -2251,9 +2251,10 @@ void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
-// They return which bits of the mode may stay, and whether an access list does.
+// They return which bits of the mode may stay, and what became of an access list, whose mask the group's bits are.
 unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost);
-bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
+enum class access_list { none, kept, lost };
+access_list copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
@@ -2489,17 +2490,18 @@ inline bool copy_attribute(const handle& h, const char* file, const char* attrib
 
 // Access lists and security labels are attributes, too. By name, because the file may not be ours to open; the name
 // goes through the directory's descriptor, because its path may lead elsewhere by now.
-inline bool copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost) {
+inline access_list copy_attributes(const handle& h, const directory& d, name from, bool owner_kept,
+                                   write_report& lost) {
   const std::string file = "/proc/self/fd/" + std::to_string(fd(d)) + "/" + from;
   std::string names;  // each with a NUL behind it
   status own;
   if (!whole_answer({"llistxattr", -1, from}, names, own,
                     [&](char* to, std::size_t size) { return ::llistxattr(file.c_str(), to, size); })) {
-    if (own.code.value() == ENOTSUP) return true;
+    if (own.code.value() == ENOTSUP) return access_list::none;
     lost.not_kept.push_back({{}, "extended attributes", own.code});
   }
-  constexpr std::string_view access_list = "system.posix_acl_access";
-  bool has_list = false, list_kept = true;
+  constexpr std::string_view list_name = "system.posix_acl_access";
+  access_list list = access_list::none;
   for (std::size_t at = 0; at < names.size(); at = names.find('\0', at) + 1) {
     const char* attribute = names.c_str() + at;
     const std::string_view called = attribute;
@@ -2509,30 +2511,32 @@ inline bool copy_attributes(const handle& h, const directory& d, name from, bool
       continue;
     }
     const bool kept = copy_attribute(h, file.c_str(), attribute, lost);
-    if (called == access_list) has_list = true, list_kept = kept;
+    if (called == list_name) list = kept ? access_list::kept : access_list::lost;
   }
   // A list that the directory passes on would let in those whom the old file kept out.
   const auto inherited = [&](char* to, std::size_t size) { return ::flistxattr(fd(h), to, size); };
-  if (!has_list && whole_answer({"flistxattr", h.get()}, names, own, inherited) &&
-      ('\0' + names).find('\0' + std::string(access_list) + '\0') != std::string::npos) {
-    done({"fremovexattr", h.get()}, own, [&] { return ::fremovexattr(fd(h), access_list.data()) == 0; });
+  if (list == access_list::none && whole_answer({"flistxattr", h.get()}, names, own, inherited) &&
+      ('\0' + names).find('\0' + std::string(list_name) + '\0') != std::string::npos) {
+    done({"fremovexattr", h.get()}, own, [&] { return ::fremovexattr(fd(h), list_name.data()) == 0; });
   }
-  return list_kept;
+  return list;
 }
 #elif defined(__APPLE__)
-inline bool copy_attributes(const handle& h, const directory& d, name from, bool, write_report& lost) {
+inline access_list copy_attributes(const handle& h, const directory& d, name from, bool, write_report& lost) {
   status own;
   const handle old = open_any(fd(d), from, O_RDONLY | O_NOFOLLOW, 0, own);
   if (old && done({"fcopyfile", h.get()}, own, [&] {
         return ::fcopyfile(fd(old), fd(h), nullptr, COPYFILE_XATTR | COPYFILE_ACL) == 0;
       })) {
-    return true;
+    return access_list::none;
   }
   lost.not_kept.push_back({{}, "extended attributes and access list", own.code});
-  return true;  // the mode's bits are nobody's mask here
+  return access_list::none;  // the mode's bits are nobody's mask here
 }
 #else
-inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
+inline access_list copy_attributes(const handle&, const directory&, name, bool, write_report&) {
+  return access_list::none;
+}
 #endif
 
 // What a file system or kernel answers EINVAL or ENOSYS to is told apart by the caller.
@@ -2956,7 +2960,9 @@ inline void start_writeback(const handle&) noexcept {}
 inline bool report_close_errors(const handle&, status&) { return true; }
 inline bool set_mode(const handle&, unsigned, status&) { return true; }
 inline unsigned copy_owner(const handle&, const info&, const info&, write_report&) { return 07777; }
-inline bool copy_attributes(const handle&, const directory&, name, bool, write_report&) { return true; }
+inline access_list copy_attributes(const handle&, const directory&, name, bool, write_report&) {
+  return access_list::none;
+}
 
 // Replaces even a target that others hold open (Windows 10 on NTFS); elsewhere the older way, tried for each call.
 inline bool rename_posix_semantics(const handle& h, const std::wstring& to) {
@@ -3185,11 +3191,13 @@ inline bool get_info_path(const path& p, info& out, status& s) {
 inline bool copy_metadata(const handle& h, const info& now, const directory& d, name like, const info& from,
                           write_report& lost, status& s) {
   const unsigned may_stay = copy_owner(h, now, from, lost);
-  const bool owner_kept = may_stay == 07777, list_kept = copy_attributes(h, d, like, owner_kept, lost);
+  const bool owner_kept = may_stay == 07777;
+  const access_list list = copy_attributes(h, d, like, owner_kept, lost);
   if (!owner_kept && (from.mode & ~0777u) != 0) {
     lost.not_kept.push_back({{}, "set-id bits", std::make_error_code(std::errc::operation_not_permitted)});
   }
-  return set_mode(h, from.mode & may_stay & (list_kept ? 07777u : 07707u), s);
+  const unsigned group = list == access_list::kept ? 0070 : list == access_list::lost ? 0 : may_stay & 0070u;
+  return set_mode(h, from.mode & ((may_stay & ~0070u) | group), s);
 }
 
 inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std::size_t& written, status& s) {
@@ -8920,7 +8928,7 @@ DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept, and what only 
   constexpr unsigned modes[][2] = {{04755, 0755}, {0660, 0600}, {0674, 0644}};  // before, after
   for (const auto& mode : modes) {
     DOCTEST_REQUIRE(::chown((here / "f").c_str(), 65534, 65534) == 0);
-    DOCTEST_REQUIRE(::chmod((here / "f").c_str(), mode[0]) == 0);
+    DOCTEST_REQUIRE(::chmod((here / "f").c_str(), static_cast<::mode_t>(mode[0])) == 0);
     detail::os::seam() = [](const detail::os::event& e) {
       return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
     };

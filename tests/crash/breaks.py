@@ -41,7 +41,7 @@ BREAKS = [
      "const bool kept = true;", "unit replace"),
     (WRITE, "what could not be kept is not told", "  lost.not_kept.push_back({{}, attribute, own.code});\n  return false;",
      "  return false;", "unit replace"),
-    (WRITE, "a lost access list leaves its mask to the group", "(list_kept ? 07777u : 07707u)", "07777u", "unit replace"),
+    (WRITE, "a lost access list leaves its mask to the group", "list == access_list::lost ? 0 : may_stay", "false ? 0 : may_stay", "unit replace"),
     (WRITE, "the directory's access list stays", "::fremovexattr(fd(h), access_list.data()) == 0", "true", "unit replace"),
     (WRITE, "the temporary file stays after a failure", "    os::unlink_at(*t.dir, name.c_str(), ignored);  // while we hold",
      "    // while we hold", "unit replace"),
