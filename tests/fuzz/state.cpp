@@ -1,9 +1,8 @@
 // libFuzzer target: a state file of any bytes. load_json_with_recovery gives the value or the fallback, what is corrupt is
 // set aside byte for byte and never lost, update_json goes on from there, and what was written is read again.
-#include <cstdio>
-#include <cstdlib>
 #include <memoria_fs.hpp>
-#include <unistd.h>
+
+#include "common.hpp"
 
 namespace {
 
@@ -11,22 +10,8 @@ namespace fs = std::filesystem;
 using memoria::json;
 using memoria::path;
 
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
-  std::abort();
-}
-
-void put(const path& file, std::string_view text) {
-  if (std::FILE* f = std::fopen(file.c_str(), "wb")) {
-    std::fwrite(text.data(), 1, text.size(), f);
-    std::fclose(f);
-  }
-}
-
 const path& place() {
-  static const path dir = (fs::exists("/dev/shm") ? path("/dev/shm") : fs::temp_directory_path()) /
-                          ("memoria-fuzz-state-" + std::to_string(::getpid()));
+  static const path dir = place_for("state");
   return dir;
 }
 

@@ -1,31 +1,16 @@
 // libFuzzer target: notes of any bytes under names of any letters. The graph is consistent in itself and the same each time,
 // a name is found however its letters are written, and after a rename no link that led somewhere leads nowhere.
-#include <cstdio>
-#include <cstdlib>
 #include <memoria_fs.hpp>
-#include <unistd.h>
+
+#include "common.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
 using memoria::path;
 
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
-  std::abort();
-}
-
-void put(const path& file, std::string_view text) {
-  if (std::FILE* f = std::fopen(file.c_str(), "wb")) {
-    std::fwrite(text.data(), 1, text.size(), f);
-    std::fclose(f);
-  }
-}
-
 const path& place() {
-  static const path dir = (fs::exists("/dev/shm") ? path("/dev/shm") : fs::temp_directory_path()) /
-                          ("memoria-fuzz-vault-" + std::to_string(::getpid()));
+  static const path dir = place_for("vault");
   return dir;
 }
 
