@@ -2203,10 +2203,7 @@ class handle {
   explicit handle(std::intptr_t value) noexcept : value_(value) {}
   handle(handle&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
   handle& operator=(handle&& other) noexcept {
-    if (this != &other) {
-      close();
-      value_ = std::exchange(other.value_, -1);
-    }
+    const handle old(std::exchange(value_, other.release()));
     return *this;
   }
   ~handle() { close(); }
@@ -2613,17 +2610,16 @@ template <class F>
 bool list_at(const directory& d, name n, F&& visit, status& s) {
   handle own = open_any(fd(d), n, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, s);
   if (!own) return false;
-  ::DIR* stream = ::fdopendir(fd(own));
-  if (stream == nullptr) return s.fail("opendir", make_code(errno));
-  own.release();
-  int code = 0;
-  for (;;) {
+  ::DIR* stream = nullptr;
+  if (!done({"opendir", own.get()}, s, [&] { return (stream = ::fdopendir(fd(own))) != nullptr; })) return false;
+  const event reading = {"readdir", own.release()};
+  const ::dirent* entry = nullptr;
+  const auto next = [&] {
     errno = 0;
-    const ::dirent* entry = ::readdir(stream);
-    if (entry == nullptr) {
-      code = errno;
-      break;
-    }
+    entry = ::readdir(stream);
+    return entry != nullptr || errno == 0;
+  };
+  while (done(reading, s, next) && entry != nullptr) {
     const std::string_view found = entry->d_name;
     if (found == "." || found == "..") continue;
     const kind type = entry->d_type == DT_REG   ? kind::regular
@@ -2634,7 +2630,7 @@ bool list_at(const directory& d, name n, F&& visit, status& s) {
     if (!visit(static_cast<name>(entry->d_name), type)) break;
   }
   ::closedir(stream);
-  return code == 0 || s.fail("readdir", make_code(code));
+  return !s.failed();
 }
 
 // By a second descriptor, because reading a directory moves the position of its descriptor.
@@ -3329,7 +3325,7 @@ inline bool make_one_directory(const path& p, bool durable, made_directories& ma
   if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
   std::error_code nowhere;
   const path full = std::filesystem::absolute(p, nowhere);  // the program may change its directory before we are done
-  made.entries.emplace_back(std::make_shared<const os::directory>(), (nowhere ? p : full).native());
+  made.entries.emplace_back(std::make_shared<const os::directory>(), full.native());
   if (!durable) return true;
   const os::directory above = os::open_directory(p.parent_path(), s);
   return above.h && os::sync_directory(above, s);
@@ -3556,12 +3552,12 @@ inline bool same_bytes(const os::directory& d, const path::string_type& a, const
   const os::handle second = os::open_at(d, b.c_str(), os::read_only | os::no_follow, 0, s);
   std::string left(65536, '\0'), right = left;
   std::uint64_t at = 0;
-  for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); at += static_cast<std::uint64_t>(n)) {
+  for (std::ptrdiff_t n = 1; n > 0; at += static_cast<std::uint64_t>(n)) {
     n = os::read_some(first, left.data(), left.size(), s, at);
-    const std::ptrdiff_t m = s.failed() ? -1 : os::read_some(second, right.data(), right.size(), s, at);
-    if (m != n || std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n)) != 0) return false;
+    const auto m = os::read_some(second, right.data(), right.size(), s, at);
+    if (s.failed() || m != n || std::memcmp(left.data(), right.data(), static_cast<std::size_t>(n)) != 0) return false;
   }
-  return !s.failed();
+  return true;
 }
 
 constexpr const char* mount_point_note = "a mount point (a bind-mounted file) cannot be replaced";
@@ -3626,23 +3622,24 @@ inline bool keep_generations(const replacement& r, status& s) {
 // ---- publishing
 
 // The new version is in its place.
-inline bool published(replacement& r) {
+inline void published(replacement& r) {
   r.name.clear();
   r.file.close();
   r.t.made.keep();
-  return true;
 }
 
 // The rename. From here on the new version is visible.
 inline bool publish(replacement& r, status& s) {
   const os::directory& d = *r.t.dir;
   if (r.options.generations > 0 && r.t.existing.type == os::kind::regular && !keep_generations(r, s)) return false;
-  return patiently(r.options.retry_for, s, [&](status& own) {
+  const bool done = patiently(r.options.retry_for, s, [&](status& own) {
     if (!r.options.overwrite) return rename_without_clobber(d, r.name.c_str(), r.t.name.c_str(), own);
     if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::replace, own)) return true;
     if (own.code == std::errc::device_or_resource_busy) own.note = mount_point_note;
     return false;
-  }) && published(r);
+  });
+  if (done) published(r);
+  return done;
 }
 
 // Puts what an exchange displaced back in its place. Who replaces the file meanwhile wins: then his version is what the
@@ -3686,7 +3683,8 @@ bool publish_over(replacement& r, bool& conflict, F&& as_expected, status& s) {
     return false;
   }
   r.discard();  // the old version
-  return published(r);
+  published(r);
+  return true;
 }
 
 inline bool sync_after_rename(const replacement& r, status& s) {
@@ -4067,9 +4065,8 @@ MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
 // Unlocking first matters where a forked child still holds the descriptor: closing ours would not free the lock. If the
 // system should refuse to unlock, closing does it.
 MEMORIA_FS_INLINE void file_lock::unlock() noexcept {
-  if (handle_ == -1) return;
   const detail::os::handle h(std::exchange(handle_, -1));
-  detail::os::unlock(h);
+  if (h) detail::os::unlock(h);
 }
 
 MEMORIA_FS_INLINE path lock_path(const path& file, std::error_code& ec) {
@@ -6749,10 +6746,10 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
 
 // ---- setting aside and recovering
 
-inline path::string_type backup_stamp() {
+// `now`: since 1970.
+inline path::string_type backup_stamp(std::chrono::system_clock::duration now) {
   // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
   // thread-safe, and its safe variants read the time zone's file first.
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
   const long long seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
   const long long days = seconds / 86400 + 719468, of_day = seconds % 86400;
   const long long era = days / 146097, of_era = days % 146097;
@@ -6775,7 +6772,7 @@ inline path::string_type backup_name(const target& t, const path::string_type& s
 // `backup`.
 template <class F>
 bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
-  const path::string_type stamp = backup_stamp();
+  const path::string_type stamp = backup_stamp(std::chrono::system_clock::now().time_since_epoch());
   for (unsigned n = 0; n < 10000; ++n) {
     path::string_type name = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
     status own;
@@ -6909,11 +6906,14 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     bool moved = false;
     if (!find_generation(t, options, previous, generation, s)) return false;
     const target good = beside(t, generation, previous.file);
-    const bool done = previous.existed ? restore_generation(t, out, previous, good, backup, moved, s)
-                                       : set_aside(t, out, backup, moved, s);
+    if (previous.existed) {
+      restore_generation(t, out, previous, good, backup, moved, s);
+    } else {
+      set_aside(t, out, backup, moved, s);
+    }
     if (!backup.empty()) out.backup = t.folder / backup;
-    if (!done && (s.failed() || !moved)) return false;
-    if (!done) continue;
+    if (s.failed()) return false;
+    if (moved) continue;
     recovery_report report;
     report.file = t.folder / t.name;
     report.found = damage_of(out);
