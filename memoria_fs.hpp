@@ -2141,9 +2141,8 @@ enum open_flags : unsigned {
   write_only = 2,
   read_write = 3,
   append = 4,  // with write_only or read_write: every write goes to the end
-  create = 8,
-  exclusive = 16,  // with create: fail if it is there
-  no_follow = 32,
+  create = 8,  // fails if it is there
+  no_follow = 16,
 };
 
 enum class rename_mode { replace, keep, exchange };  // keep: fail with file_exists
@@ -2233,7 +2232,7 @@ inline bool without_nul(const path& p, status& s) {
 // ---- what a port provides
 
 directory open_directory(const path& p, status& s);
-handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s);
+handle open_at(const directory& d, name n, unsigned flags, status& s, unsigned mode = 0);  // of what it creates
 bool transient(const std::error_code& code) noexcept;  // worth trying again soon: somebody holds the file
 bool stale(const std::error_code& code) noexcept;      // worth opening again: another host has replaced the file (NFS)
 bool get_info(const handle& h, info& out, status& s);
@@ -2312,7 +2311,7 @@ inline handle above_standard(int opened, status& s) {
   return handle(moved);
 }
 
-inline handle open_any(int at, name n, int flags, unsigned mode, status& s) {
+inline handle open_any(int at, name n, int flags, status& s, unsigned mode = 0) {
   const int opened = call({"open", at, n}, s, [&](std::size_t) {
     return ::openat(at, n, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, static_cast<mode_t>(mode));
   });
@@ -2324,20 +2323,19 @@ inline handle open_any(int at, name n, int flags, unsigned mode, status& s) {
 inline directory open_directory(const path& p, status& s) {
   const path full = p.empty() ? path(".") : p;
   if (!without_nul(p, s)) return {};
-  return {open_any(AT_FDCWD, full.c_str(), O_RDONLY | O_DIRECTORY, 0, s), full};
+  return {open_any(AT_FDCWD, full.c_str(), O_RDONLY | O_DIRECTORY, s), full};
 }
 
 inline int native_flags(unsigned flags) noexcept {
   int native = (flags & read_write) == read_write ? O_RDWR : (flags & write_only) != 0 ? O_WRONLY : O_RDONLY;
   if ((flags & append) != 0) native |= O_APPEND;
-  if ((flags & create) != 0) native |= O_CREAT;
-  if ((flags & exclusive) != 0) native |= O_EXCL;
+  if ((flags & create) != 0) native |= O_CREAT | O_EXCL;
   if ((flags & no_follow) != 0) native |= O_NOFOLLOW;
   return native;
 }
 
-inline handle open_at(const directory& d, name n, unsigned flags, unsigned mode, status& s) {
-  return open_any(fd(d), n, native_flags(flags), mode, s);
+inline handle open_at(const directory& d, name n, unsigned flags, status& s, unsigned mode) {
+  return open_any(fd(d), n, native_flags(flags), s, mode);
 }
 
 inline bool transient(const std::error_code& code) noexcept { return code == make_code(EWOULDBLOCK); }  // has a lease
@@ -2521,7 +2519,7 @@ inline access_list copy_attributes(const handle& h, const directory& d, name fro
 #elif defined(__APPLE__)
 inline access_list copy_attributes(const handle& h, const directory& d, name from, bool, write_report& lost) {
   status own;
-  const handle old = open_any(fd(d), from, O_RDONLY | O_NOFOLLOW, 0, own);
+  const handle old = open_any(fd(d), from, O_RDONLY | O_NOFOLLOW, own);
   if (old && done({"fcopyfile", h.get()}, own, [&] {
         return ::fcopyfile(fd(old), fd(h), nullptr, COPYFILE_XATTR | COPYFILE_ACL) == 0;
       })) {
@@ -2598,17 +2596,15 @@ inline void sleep_for(std::chrono::milliseconds t) noexcept {
 
 inline std::uint64_t random_bits() noexcept {
   std::uint64_t bits = 0;
-  if (::getentropy(&bits, sizeof bits) != 0) {  // an old kernel: unique is enough, O_EXCL does the rest
-    const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-    bits = (static_cast<std::uint64_t>(now) * 0x9E3779B97F4A7C15u) ^ (static_cast<std::uint64_t>(::getpid()) << 40);
-    bits ^= reinterpret_cast<std::uintptr_t>(&bits);
+  if (::getentropy(&bits, sizeof bits) != 0) {  // an old kernel: nanoseconds will do, O_EXCL does the rest
+    bits = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
   }
   return bits;
 }
 
 template <class F>
 bool list_at(const directory& d, name n, F&& visit, status& s) {
-  handle own = open_any(fd(d), n, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, s);
+  handle own = open_any(fd(d), n, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, s);
   if (!own) return false;
   ::DIR* stream = nullptr;
   if (!done({"opendir", own.get()}, s, [&] { return (stream = ::fdopendir(fd(own))) != nullptr; })) return false;
@@ -2702,11 +2698,11 @@ constexpr int enter_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 inline directory open_root(const path& p, status& s) { return open_directory(p, s); }
 
 inline directory enter(const directory& d, name n, status& s) {
-  return {open_any(fd(d), n, enter_flags, 0, s), d.full / n};
+  return {open_any(fd(d), n, enter_flags, s), d.full / n};
 }
 
 inline directory syncable(const directory& d, status& s) {
-  return {open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, 0, s), d.full};
+  return {open_any(fd(d), ".", O_RDONLY | O_DIRECTORY, s), d.full};
 }
 
 inline bool resolve(path::string_type& at, const path::string_type& more) {
@@ -2876,10 +2872,10 @@ inline directory open_unmovable(path full, unsigned long flags, status& s) {
   return open_sharing(std::move(full), share_no_delete, flags, s);
 }
 
-inline handle open_at(const directory& d, name n, unsigned flags, unsigned, status& s) {
+inline handle open_at(const directory& d, name n, unsigned flags, status& s, unsigned) {
   unsigned long access = 0x80100000;  // GENERIC_READ | SYNCHRONIZE
   if ((flags & write_only) != 0) access |= 0x40000000;  // GENERIC_WRITE
-  const unsigned long disposition = (flags & exclusive) != 0 ? 1 : (flags & create) != 0 ? 4 : open_existing;
+  const unsigned long disposition = (flags & create) != 0 ? 1 : open_existing;
   const unsigned long how = 0x80 | backup_semantics | ((flags & no_follow) != 0 ? open_reparse_point : 0);
   return open_any(join(d, n), access, share_all, disposition, how, s);
 }
@@ -3476,8 +3472,8 @@ inline bool create_temporary(replacement& r, status& s) {
   for (int attempt = 0; attempt < 100; ++attempt) {
     const path::string_type name = temporary_name();
     status own;
-    r.file = os::open_at(*r.t.dir, name.c_str(), os::write_only | os::create | os::exclusive | os::no_follow,
-                         private_until_mode_is_set ? 0600 : 0666, own);
+    r.file = os::open_at(*r.t.dir, name.c_str(), os::write_only | os::create | os::no_follow, own,
+                         private_until_mode_is_set ? 0600 : 0666);
     if (!r.file && own.code == std::errc::file_exists) continue;
     if (!r.file) return s.fail(own);
     r.name = name;
@@ -3548,8 +3544,8 @@ inline path::string_type generation_name(const path::string_type& name, unsigned
 
 inline bool same_bytes(const os::directory& d, const path::string_type& a, const path::string_type& b) {
   status s;
-  const os::handle first = os::open_at(d, a.c_str(), os::read_only | os::no_follow, 0, s);
-  const os::handle second = os::open_at(d, b.c_str(), os::read_only | os::no_follow, 0, s);
+  const os::handle first = os::open_at(d, a.c_str(), os::read_only | os::no_follow, s);
+  const os::handle second = os::open_at(d, b.c_str(), os::read_only | os::no_follow, s);
   std::string left(65536, '\0'), right = left;
   std::uint64_t at = 0;
   for (std::ptrdiff_t n = 1; n > 0; at += static_cast<std::uint64_t>(n)) {
@@ -3564,7 +3560,7 @@ constexpr const char* mount_point_note = "a mount point (a bind-mounted file) ca
 
 inline bool copy_file(const os::directory& d, const path::string_type& from, const path::string_type& to,
                       const replacement& like, status& s) {
-  const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, 0, s);
+  const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, s);
   if (!source) return false;
   replacement copy(beside(like.t, to), like.options, &like.t);
   if (!create_temporary(copy, s)) return false;
@@ -3724,7 +3720,7 @@ inline bool check_path(const path& p, status& s) {
 
 inline bool read_named(const os::directory& d, os::name name, os::info& i, std::string& out, status& s) {
   const auto attempt = [&](status& own) {
-    const os::handle h = os::open_at(d, name, os::read_only, 0, own);
+    const os::handle h = os::open_at(d, name, os::read_only, own);
     return h && read_regular(h, i, out, own);
   };
   constexpr std::chrono::milliseconds budget{500};
@@ -3827,8 +3823,8 @@ inline bool commit(staged_batch& batch, status& s) {
 
 inline bool remove_if_stale(const os::directory& d, os::name n) {
   status ignored;
-  os::handle h = os::open_at(d, n, os::read_write | os::no_follow, 0, ignored);
-  if (!h) h = os::open_at(d, n, os::read_only | os::no_follow, 0, ignored);
+  os::handle h = os::open_at(d, n, os::read_write | os::no_follow, ignored);
+  if (!h) h = os::open_at(d, n, os::read_only | os::no_follow, ignored);
   os::info opened, named;
   if (!h || !os::get_info(h, opened, ignored) || opened.type != os::kind::regular) return false;
   if (!os::lock(h, false, false, ignored)) return false;  // its writer lives, or nothing can be locked here
@@ -3995,14 +3991,14 @@ inline bool wait_for_lock(const os::handle& h, lock_mode mode, const deadline& u
 inline os::handle open_lock_file(const os::directory& d, os::name name, bool create, const os::info& guarded,
                                  status& s) {
   status own;
-  os::handle h = os::open_at(d, name, os::read_write | os::no_follow, 0, own);
+  os::handle h = os::open_at(d, name, os::read_write | os::no_follow, own);
   if (h) return h;
   const bool not_writable =
       own.code == std::errc::permission_denied || own.code == std::errc::read_only_file_system;
-  if (not_writable) return os::open_at(d, name, os::read_only | os::no_follow, 0, s);
+  if (not_writable) return os::open_at(d, name, os::read_only | os::no_follow, s);
   if (!own.missing() || !create) return s.fail(own), os::handle();
   own = {};
-  h = os::open_at(d, name, os::read_write | os::no_follow | os::create | os::exclusive, 0666, own);
+  h = os::open_at(d, name, os::read_write | os::no_follow | os::create, own, 0666);
   if (h && guarded.type == os::kind::regular) {
     os::info made;
     write_report unwanted;
@@ -4012,7 +4008,7 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
   }
   if (h) return h;
   if (own.code != std::errc::file_exists) return s.fail(own), os::handle();
-  return os::open_at(d, name, os::read_write | os::no_follow, 0, s);  // others were quicker
+  return os::open_at(d, name, os::read_write | os::no_follow, s);  // others were quicker
 }
 
 // Takes the lock and makes sure that its file still has its name: a lock on a deleted file excludes nobody.
@@ -4091,8 +4087,7 @@ inline bool complete_lines(const os::handle& h, std::uint64_t size, std::string_
                            status& s) {
   char last = '\n';
   if (size > 0) {
-    const auto n = os::read_some(h, &last, 1, s, size - 1);
-    if (n < 0) return false;
+    if (os::read_some(h, &last, sizeof last, s, size - 1) < 0) return false;
   }
   if (last != '\n') out += '\n';
   out += content;
@@ -4116,11 +4111,11 @@ inline os::handle open_log(const os::directory& d, os::name name, bool readable,
   const unsigned flags = (readable ? os::read_write : os::write_only) | os::append | os::no_follow;
   for (int attempt = 0; attempt < 100; ++attempt) {
     status own;
-    os::handle h = os::open_at(d, name, flags, 0, own);
+    os::handle h = os::open_at(d, name, flags, own);
     created = !h && own.missing();
     if (created) {
       own = {};
-      h = os::open_at(d, name, flags | os::create | os::exclusive, 0666, own);
+      h = os::open_at(d, name, flags | os::create, own, 0666);
     }
     if (h) return h;
     if (!created || own.code != std::errc::file_exists) return s.fail(own), os::handle();
@@ -4215,7 +4210,7 @@ inline bool append_file(const path& file, std::string_view content, const append
     bool moved = false;
     status own;
     const unsigned access = options.whole_lines ? os::read_write : os::write_only;
-    const os::handle h = os::open_at(os::directory(), file.c_str(), access | os::append, 0, own);
+    const os::handle h = os::open_at(os::directory(), file.c_str(), access | os::append, own);
     if (h) {
       if (append_locked(h, content, options, until, moved, still_named, sync_name, own))
         return unlock_and_sync(h, options, s);
@@ -5190,7 +5185,7 @@ inline bool read_once(const confined_root& root, const path::string_type& name, 
     if (!confined_walk(root.top, name, {}).run(p, s)) return false;
     if (p.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
     status own;
-    h = os::open_at(*p.dir, p.name.c_str(), os::read_only | os::no_follow, 0, own);
+    h = os::open_at(*p.dir, p.name.c_str(), os::read_only | os::no_follow, own);
     if (h) return read_regular(h, out, s);
     if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own);
   }
@@ -6784,7 +6779,7 @@ bool under_free_name(const target& t, path::string_type& backup, F&& attempt, st
 
 // Is it the file whose bytes were judged? Same file, same bytes.
 inline bool holds_what_was_read(const target& t, const path::string_type& name, const loaded& judged, status& s) {
-  const os::handle h = os::open_at(*t.dir, name.c_str(), os::read_only | os::no_follow, 0, s);
+  const os::handle h = os::open_at(*t.dir, name.c_str(), os::read_only | os::no_follow, s);
   os::info i;
   std::string bytes;
   return h && os::get_info(h, i, s) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, s) &&
@@ -6875,8 +6870,8 @@ inline bool set_aside(const target& t, const loaded& judged, path::string_type& 
     return !back && taken.code != std::errc::file_exists && s.fail(taken);
   }
   moved = false;
-  os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_write | os::no_follow, 0, own);
-  if (!h) h = os::open_at(*t.dir, backup.c_str(), os::read_only | os::no_follow, 0, own = {});
+  os::handle h = os::open_at(*t.dir, backup.c_str(), os::read_write | os::no_follow, own);
+  if (!h) h = os::open_at(*t.dir, backup.c_str(), os::read_only | os::no_follow, own = {});
   return (h && os::sync_file(h, false, own) && os::sync_directory(*t.dir, own)) || not_durable(s, own);
 }
 
@@ -7511,7 +7506,7 @@ void read_notes(vault_walk& v, progress_call progress, F&& visit) {
   path::string_type native;
   for (std::uint32_t i = 0; i < v.names.notes(); ++i) {
     status s;
-    const os::handle h = os::open_at(v.top, native_name(v.names.name(i), native), os::read_only, 0, s);
+    const os::handle h = os::open_at(v.top, native_name(v.names.name(i), native), os::read_only, s);
     std::size_t size = 0;
     for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
       if (size == capacity) {
@@ -8113,7 +8108,7 @@ inline bool swap_content(const path& file, std::string_view expected, std::strin
   if (!begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
   const auto as_expected = [&](const path::string_type& name, status& own) {
     std::string now;
-    const os::handle h = os::open_at(*r.t.dir, name.c_str(), os::read_only | os::no_follow, 0, own);
+    const os::handle h = os::open_at(*r.t.dir, name.c_str(), os::read_only | os::no_follow, own);
     return h && read_regular(h, now, own) && now == expected;
   };
   if (publish_over(r, conflict, as_expected, s)) return sync_after_rename(r, s);
@@ -8274,7 +8269,7 @@ class article_rename {
       if (!os::rename_at(*t.dir, t.name.c_str(), *t.dir, aside.c_str(), os::rename_mode::replace, s)) return false;
       std::string now;
       status unread;
-      const os::handle h = os::open_at(*t.dir, aside.c_str(), os::read_only, 0, unread);
+      const os::handle h = os::open_at(*t.dir, aside.c_str(), os::read_only, unread);
       if (h && read_regular(h, now, unread) && now == old_text) {
         return os::unlink_at(*t.dir, aside.c_str(), s) &&
                (options_.write.durable != durability::full || os::sync_directory(*t.dir, s));
@@ -8562,8 +8557,8 @@ DOCTEST_TEST_CASE("what this file system can do") {
   };
   status opened;
   const os::directory dir = os::open_directory(here.dir, opened);
-  const os::handle first = os::open_at(dir, a.c_str(), os::read_write, 0, opened);
-  const os::handle second = os::open_at(dir, a.c_str(), os::read_write, 0, opened);
+  const os::handle first = os::open_at(dir, a.c_str(), os::read_write, opened);
+  const os::handle second = os::open_at(dir, a.c_str(), os::read_write, opened);
   DOCTEST_REQUIRE(!opened.failed());
 
   status locks, held;

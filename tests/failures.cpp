@@ -11,6 +11,7 @@
 #include <map>
 #include <memoria_fs.hpp>
 #include <new>
+#include <optional>
 
 namespace {
 
@@ -550,23 +551,6 @@ DOCTEST_TEST_CASE("what is moved from is closed, what is moved to goes on") {
   fs::remove_all(dir);
 }
 
-DOCTEST_TEST_CASE("a file never takes the number of a standard stream that is closed") {
-  const path dir = place();
-  fs::create_directories(dir);
-  const int kept = ::fcntl(0, F_DUPFD_CLOEXEC, 10);
-  ::close(0);
-  std::error_code ec;
-  memoria::atomic_write_text(dir / "f", "x", ec);
-  const memoria::file_lock lock(dir / "l", ec);
-  DOCTEST_CHECK(!ec);
-  DOCTEST_CHECK(::fcntl(0, F_GETFD) == -1);  // still free
-  if (kept != -1) {
-    ::dup2(kept, 0);
-    ::close(kept);
-  }
-  fs::remove_all(dir);
-}
-
 DOCTEST_TEST_CASE("a graph of thousands of different targets counts them all") {
   const path dir = place();
   fs::create_directories(dir);
@@ -697,20 +681,59 @@ struct working_directory {
   ~working_directory() { fs::current_path(before); }
 };
 
+// Standard streams that are closed, for a while.
+class closed_streams {
+ public:
+  explicit closed_streams(std::initializer_list<int> numbers) {
+    for (const int n : numbers) {
+      kept_.emplace_back(n, ::fcntl(n, F_DUPFD_CLOEXEC, 10));
+      ::close(n);
+    }
+  }
+  closed_streams(const closed_streams&) = delete;
+  closed_streams& operator=(const closed_streams&) = delete;
+  ~closed_streams() {
+    for (const auto& [n, copy] : kept_) {
+      ::dup2(copy, n);
+      ::close(copy);
+    }
+  }
+
+ private:
+  std::vector<std::pair<int, int>> kept_;
+};
+
+DOCTEST_TEST_CASE("a file never takes the number of a standard stream that is closed") {
+  const scratch here;
+  for (const auto& numbers : {std::initializer_list<int>{0}, {0, 2}, {2}}) {
+    memoria::write_options options;
+    options.durable = memoria::durability::none;  // asks close()
+    std::error_code ec;
+    bool taken = false;
+    {
+      const closed_streams closed(numbers);
+      const hook watch([&](const os::event& e) {
+        taken = taken || (e.handle >= 0 && e.handle <= 2 && !is(e, "fcntl"));
+        return os::verdict();
+      });
+      memoria::atomic_write_text(here / "f", "x", options, ec);
+      const memoria::file_lock lock(here / "l", ec);
+      for (const int n : numbers) taken = taken || ::fcntl(n, F_GETFD) != -1;
+    }
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(!taken);
+  }
+}
+
 DOCTEST_TEST_CASE("a new file that gets no number above the standard ones goes again") {
   const scratch here;
   put(here / "g", "x");
-  const int kept = ::fcntl(0, F_DUPFD_CLOEXEC, 10);
-  ::close(0);
   std::error_code write, read;
   {
+    const closed_streams closed({0});
     const hook none_left([](const os::event& e) { return failing(is(e, "fcntl") ? EMFILE : 0); });
     memoria::atomic_write_text(here / "f", "x", write);
     memoria::read_text(here / "g", read);
-  }
-  if (kept != -1) {
-    ::dup2(kept, 0);
-    ::close(kept);
   }
   DOCTEST_CHECK(write == std::errc::too_many_files_open);
   DOCTEST_CHECK(read == std::errc::too_many_files_open);
@@ -720,20 +743,16 @@ DOCTEST_TEST_CASE("a new file that gets no number above the standard ones goes a
 DOCTEST_TEST_CASE("a temporary file made with a number that is not above the standard ones goes again") {
   const scratch here;
   std::error_code ec;
-  int kept = -1;
   {
+    std::optional<closed_streams> closed;
     const hook none_left([&](const os::event& e) {
-      if (is(e, "open") && e.first != nullptr && std::string_view(e.first).find(".tmp") != std::string_view::npos) {
-        kept = ::fcntl(0, F_DUPFD_CLOEXEC, 10);
-        ::close(0);
-      }
+      const bool temporary = is(e, "open") && std::string_view(e.first).find(".tmp") != std::string_view::npos;
+      if (temporary) closed.emplace(std::initializer_list<int>{0});
       return failing(is(e, "fcntl") ? EMFILE : 0);
     });
     memoria::atomic_write_text(here / "f", "x", ec);
+    DOCTEST_CHECK(closed);
   }
-  DOCTEST_REQUIRE(kept != -1);
-  ::dup2(kept, 0);
-  ::close(kept);
   DOCTEST_CHECK(ec == std::errc::too_many_files_open);
   DOCTEST_CHECK(here.names().empty());
 }
@@ -1023,6 +1042,25 @@ DOCTEST_TEST_CASE("names of bytes that are no characters are cut, too") {
   DOCTEST_CHECK(lock != memoria::detail::lock_name(path::string_type(251, '\x80')));
 }
 
+DOCTEST_TEST_CASE("a temporary name that somebody has is left to him") {
+  const scratch here;
+  std::string theirs;
+  std::error_code ec;
+  {
+    const hook neighbour([&](const os::event& e) {
+      if (is(e, "open") && theirs.empty() && std::string_view(e.first).find(".tmp") != std::string_view::npos) {
+        theirs = e.first;
+        put(here / e.first, "theirs");
+      }
+      return os::verdict();
+    });
+    memoria::atomic_write_text(here / "f", "x", ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names() == std::vector<std::string>{theirs, "f"});
+  DOCTEST_CHECK(memoria::tests::contents(here / theirs.c_str()) == "theirs");
+}
+
 DOCTEST_TEST_CASE("only names exactly as temporary files have them are swept") {
   const scratch here;
   const char* const others[] = {".memoria-0123456789abcdef.tmp~", ".memoria-0123456789abcdef.tmq",
@@ -1186,6 +1224,15 @@ DOCTEST_TEST_CASE("a log that comes and goes between every two calls is an error
   DOCTEST_CHECK(opens == 200);
 }
 
+DOCTEST_TEST_CASE("a log that may not be opened says why") {
+  const scratch here;
+  put(here / "log", "old");
+  std::error_code ec;
+  const hook refuse([](const os::event& e) { return failing(is(e, "open") ? EACCES : 0); });
+  memoria::locked_append_text(here / "log", "x", ec);
+  DOCTEST_CHECK(ec == std::errc::permission_denied);
+}
+
 DOCTEST_TEST_CASE("a FIFO is no log, also where it can be opened or not be locked") {
   const scratch here;
   DOCTEST_REQUIRE(::mkfifo((here / "fifo").c_str(), 0600) == 0);
@@ -1256,6 +1303,29 @@ DOCTEST_TEST_CASE("a walk meets a system with an errno of its own, a directory t
   });
   dir.read_text("file/f", ec);
   DOCTEST_CHECK(ec == std::errc::io_error);
+}
+
+DOCTEST_TEST_CASE("parents are made where the caller wrote them, not where a link leads or a name is missing") {
+  const scratch here;
+  fs::create_directory_symlink("absent/deep", here / "link");
+  std::error_code ec;
+  const memoria::confined_dir dir(here.dir, ec);
+  for (const int code : {0, EPERM}) {
+    int made = 0;
+    const hook watch([&](const os::event& e) {
+      made += is(e, "mkdir") ? 1 : 0;
+      return failing(is(e, "openat2") ? code : 0);
+    });
+    for (const char* name : {"link/f", "new/", "new/.", "new/./"}) {
+      dir.atomic_write_text(name, "x", ec);
+      DOCTEST_CHECK(ec);
+    }
+    DOCTEST_CHECK(made == 0);
+    dir.atomic_write_text("a//b/./c/f", "x", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(made == 3);
+    fs::remove_all(here / "a");
+  }
 }
 
 DOCTEST_TEST_CASE("a file that is a link whenever it is opened is an error in the end") {
@@ -1436,9 +1506,14 @@ DOCTEST_TEST_CASE("a snapshot is not saved where the value is no text, or over a
 }
 
 DOCTEST_TEST_CASE("a report says what was found, and what is there is returned by the throwing form, too") {
-  memoria::recovery_report report;
-  report.found = memoria::recovery_report::damage::zeros;
-  DOCTEST_CHECK(report.message().find("NUL bytes") != std::string::npos);
+  using damage = memoria::recovery_report::damage;
+  const std::pair<damage, const char*> cases[] = {{damage::empty, "is empty"}, {damage::zeros, "NUL bytes"},
+                                                  {damage::truncated, "too early"}, {damage::syntax, "is not JSON"}};
+  for (const auto& [found, text] : cases) {
+    memoria::recovery_report report;
+    report.found = found;
+    DOCTEST_CHECK(report.message().find(text) != std::string::npos);
+  }
   const scratch here;
   put(here / "s.json", "3");
   DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback) == json(3));
