@@ -12,14 +12,17 @@ memory::memory(const std::string& where)
       contexts(own / "contexts"),
       state(own / "state.json") {}
 
-memory::memory(const invocation& call) : memory(setting(call, "--dir", false)) {}
+memory existing_memory(const invocation& call) {
+  memory m(call.directory());
+  if (!is_directory(m.directory)) throw failure{"there is no directory " + call.directory()};
+  return m;
+}
 
-memoria::path append_entry(const memory& m, const moment& when, const std::string& title, const std::string& text,
+memoria::path append_entry(const memory& m, const std::string& title, const std::string& text,
                            const std::string& marker) {
+  const moment when = now();
   const memoria::path log = m.daily / (when.date + ".md");
-  std::error_code ec;
-  write_new(log, "# Daily log: " + when.date + "\n\n", ec);
-  if (ec && ec != std::errc::file_exists) throw std::system_error(ec, "cannot create " + utf8_name(log));
+  write_new(log, "# Daily log: " + when.date + "\n\n");
   memoria::append_options lines;
   lines.whole_lines = true;  // a crashed writer may have left half a line behind; our entry begins on its own
   std::string body = utf8_text(text);
@@ -28,56 +31,34 @@ memoria::path append_entry(const memory& m, const moment& when, const std::strin
   return log;
 }
 
-memoria::recovery_options recovery() {
-  memoria::recovery_options options;
-  options.reporter = [](const memoria::recovery_report& r) { warn(printable(r.message())); };
-  return options;
-}
+json load_state(const memory& m) { return memoria::load_json_with_recovery(m.state, json::object()); }
 
-json load_state(const memory& m) { return memoria::load_json_with_recovery(m.state, json::object(), recovery()); }
-
-memoria::lock_options at_once(bool create) {
-  memoria::lock_options options;
-  options.timeout = std::chrono::milliseconds(0);
-  options.create = create;
-  return options;
-}
-
-void write_new(const memoria::path& file, const std::string& text, std::error_code& ec) {
+bool write_new(const memoria::path& file, const std::string& text) {
   memoria::write_options options;
   options.overwrite = false;
+  std::error_code ec;
   memoria::atomic_write_text(file, text, options, ec);
+  if (ec && ec != std::errc::file_exists) throw std::system_error(ec, "cannot create " + utf8_name(file));
+  return !ec;
 }
 
-std::string setting(const invocation& call, const char* option_name, bool needed) {
-  const auto is_it = [&](const option& o) { return std::string_view(o.name) == option_name; };
-  const option& o = *std::find_if(call.what->options.begin(), call.what->options.end(), is_it);
-  const std::string value = call.has(option_name) ? call.get(option_name) : environment(o.variable);
-  if (value.empty() && needed)
-    misused(*call.what, std::string("missing: ") + o.name + " " + o.value + ", or $" + o.variable);
-  return value;
-}
-
-std::vector<memoria::path> files_in(const memoria::path& directory, const std::string& extension) {
+std::vector<memoria::path> files_in(const memoria::path& directory) {
   std::vector<memoria::path> files;
-  std::error_code ec;  // a directory that is not there has no files
-  for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec)) {
-    if (at->path().extension() == extension && utf8_name(at->path().filename())[0] != '.') files.push_back(at->path());
+  if (!exists(directory)) return files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().extension() == ".md" && utf8_name(entry.path().filename())[0] != '.') files.push_back(entry);
   }
-  if (ec && ec != std::errc::no_such_file_or_directory) throw std::system_error(ec, utf8_name(directory));
   std::sort(files.begin(), files.end());
   return files;
 }
 
 answer ask(const std::string& command_line, const std::string& prompt, std::chrono::seconds limit,
            const std::string& what) {
-  progress_line progress(what);
-  outcome done = run_shell(command_line, prompt, limit, progress);
-  if (done.timed_out)
-    return {false, "", "gave no answer within " + std::to_string(limit.count()) + " s and was stopped"};
-  if (done.status != 0) return {false, "", "ended with exit status " + std::to_string(done.status)};
-  if (done.output.find_first_not_of(" \t\r\n") == std::string::npos) return {false, "", "answered nothing"};
-  return {true, std::move(done.output), ""};
+  outcome done = run_shell(command_line, prompt, limit, what);
+  if (done.timed_out) return {"", "gave no answer within " + std::to_string(limit.count()) + " s and was stopped"};
+  if (done.status != 0) return {"", "ended with exit status " + std::to_string(done.status)};
+  if (is_blank(done.output)) return {"", "answered nothing"};
+  return {std::move(done.output), ""};
 }
 
 }  // namespace tool

@@ -1,9 +1,10 @@
-// Programs that this one starts.
-#include "tool.hpp"
-
-#include <system_error>
+// Programs that this one starts. Each system has its files for them, its `command_line` and its `child`.
+#include <algorithm>
+#include <cerrno>
+#include <memory>
 #include <thread>
-#include <utility>
+
+#include "tool.hpp"
 
 #ifdef _WIN32
 #ifndef NOMINMAX
@@ -11,12 +12,12 @@
 #endif
 #define WIN32_LEAN_AND_MEAN
 #include <windows.h>
-#else
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
-
+// After windows.h.
 #include <fcntl.h>
+#include <io.h>
+#else
+#include <csignal>
+
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -25,10 +26,9 @@
 #endif
 
 namespace tool {
-
 namespace {
 
-using clock = std::chrono::steady_clock;
+using file = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
 #ifdef _WIN32
 
@@ -36,262 +36,196 @@ using clock = std::chrono::steady_clock;
   throw std::system_error(static_cast<int>(::GetLastError()), std::system_category(), step);
 }
 
-class handle {
- public:
-  handle(HANDLE h, const char* step) : h_(h) {
-    if (h == nullptr || h == INVALID_HANDLE_VALUE) fail(step);
-  }
-  handle(const handle&) = delete;
-  handle& operator=(const handle&) = delete;
-  ~handle() { ::CloseHandle(h_); }
-  HANDLE get() const { return h_; }
+file open_file(const wchar_t* name, DWORD access, DWORD disposition, DWORD flags) {
+  const DWORD shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
+  const HANDLE h = ::CreateFileW(name, access, shared, nullptr, disposition, flags, nullptr);
+  if (h == INVALID_HANDLE_VALUE) fail("open a file");
+  return {::_fdopen(::_open_osfhandle(reinterpret_cast<std::intptr_t>(h), _O_BINARY), "w+b"), std::fclose};
+}
 
- private:
-  HANDLE h_;
-};
-
-SECURITY_ATTRIBUTES inheritable = {sizeof(SECURITY_ATTRIBUTES), nullptr, TRUE};
-
-HANDLE temporary_file() {  // gone when the last handle is closed, whoever is killed
+file temporary_file() {
   wchar_t directory[MAX_PATH + 1], name[MAX_PATH + 1];
-  if (::GetTempPathW(MAX_PATH, directory) == 0 || ::GetTempFileNameW(directory, L"mem", 0, name) == 0)
-    fail("GetTempFileName");
-  return ::CreateFileW(name, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
-                       &inheritable, CREATE_ALWAYS, FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, nullptr);
+  if (!::GetTempPathW(MAX_PATH, directory) || !::GetTempFileNameW(directory, L"mem", 0, name)) fail("GetTempFileName");
+  const DWORD flags = FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE;  // nothing is left whoever is killed
+  return open_file(name, GENERIC_READ | GENERIC_WRITE, CREATE_ALWAYS, flags);
 }
 
-// Hands on these handles and no others: a pipe of the agent's that stayed open would keep the agent waiting.
-PROCESS_INFORMATION start(std::wstring line, HANDLE in, HANDLE out, HANDLE err, DWORD flags) {
-  HANDLE handles[] = {in, out, err};
-  std::size_t count = err == out ? 2 : 3, size = 0;
-  ::InitializeProcThreadAttributeList(nullptr, 1, 0, &size);
-  std::vector<char> memory(size);
-  STARTUPINFOEXW info{};
-  info.lpAttributeList = reinterpret_cast<LPPROC_THREAD_ATTRIBUTE_LIST>(memory.data());
-  ::InitializeProcThreadAttributeList(info.lpAttributeList, 1, 0, &size);
-  ::UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
-                              count * sizeof(HANDLE), nullptr, nullptr);
-  info.StartupInfo.cb = sizeof info;
-  info.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
-  info.StartupInfo.hStdInput = in, info.StartupInfo.hStdOutput = out, info.StartupInfo.hStdError = err;
-  PROCESS_INFORMATION child{};
-  flags |= EXTENDED_STARTUPINFO_PRESENT;
-  const BOOL started = ::CreateProcessW(nullptr, line.data(), nullptr, nullptr, TRUE, flags, nullptr, nullptr,
-                                        &info.StartupInfo, &child);
-  const DWORD error = ::GetLastError();
-  ::DeleteProcThreadAttributeList(info.lpAttributeList);
-  ::SetLastError(error);
-  if (!started) fail("CreateProcess");
-  return child;
-}
+file log_file(const memoria::path& name) { return open_file(name.c_str(), FILE_APPEND_DATA, OPEN_ALWAYS, 0); }
+
+using command_line = std::wstring;
+
+command_line shell(const std::string& line) { return native_path("cmd.exe /d /s /c \"" + line + "\"").native(); }
 
 // As CommandLineToArgvW takes it apart again.
-std::string quoted(const std::string& argument) {
-  std::string out = "\"";
-  std::size_t backslashes = 0;
-  for (const char c : argument) {
-    if (c == '"') out.append(backslashes + 1, '\\');
-    backslashes = c == '\\' ? backslashes + 1 : 0;
-    out += c;
+command_line program(const std::vector<std::string>& words) {
+  std::string line;
+  for (const std::string& word : words) {
+    std::size_t backslashes = 0;
+    line += '"';
+    for (const char c : word) {
+      if (c == '"') line.append(backslashes + 1, '\\');
+      backslashes = c == '\\' ? backslashes + 1 : 0;
+      line += c;
+    }
+    line.append(backslashes, '\\') += "\" ";
   }
-  return out.append(backslashes, '\\') + '"';
+  return native_path(line).native();
 }
+
+class child {
+ public:
+  child(command_line line, std::FILE* in, std::FILE* out, std::FILE* err, bool detached) {
+    const auto handle = [](std::FILE* f) { return reinterpret_cast<HANDLE>(::_get_osfhandle(::_fileno(f))); };
+    HANDLE handles[] = {handle(in), handle(out), handle(err)};
+    for (HANDLE h : handles) ::SetHandleInformation(h, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT);
+    DWORD usable = 0;
+    if (!::GetHandleInformation(handles[2], &usable)) handles[2] = handles[1];
+    STARTUPINFOEXW info{};
+    info.StartupInfo.cb = sizeof info;
+    info.StartupInfo.dwFlags = STARTF_USESTDHANDLES;
+    info.StartupInfo.hStdInput = handles[0];
+    info.StartupInfo.hStdOutput = handles[1];
+    info.StartupInfo.hStdError = handles[2];
+    // It gets these and no others: a pipe of the agent's that stayed open would keep the agent waiting.
+    std::size_t size = 0, different = handles[1] == handles[2] ? 2 : 3;
+    ::InitializeProcThreadAttributeList(nullptr, 1, 0, &size);
+    std::vector<char> memory(size);
+    info.lpAttributeList = reinterpret_cast<LPPROC_THREAD_ATTRIBUTE_LIST>(memory.data());
+    ::InitializeProcThreadAttributeList(info.lpAttributeList, 1, 0, &size);
+    ::UpdateProcThreadAttribute(info.lpAttributeList, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, handles,
+                                different * sizeof(HANDLE), nullptr, nullptr);
+    const DWORD flags = EXTENDED_STARTUPINFO_PRESENT | CREATE_SUSPENDED |
+                        (detached ? DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP : CREATE_NO_WINDOW);
+    PROCESS_INFORMATION started{};
+    if (!::CreateProcessW(nullptr, line.data(), nullptr, nullptr, TRUE, flags, nullptr, nullptr, &info.StartupInfo,
+                          &started)) {
+      fail("CreateProcess");
+    }
+    process_ = started.hProcess;
+    if (!detached) {
+      JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits{};
+      limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
+      ::SetInformationJobObject(job_, JobObjectExtendedLimitInformation, &limits, sizeof limits);
+      ::AssignProcessToJobObject(job_, process_);
+    }
+    ::ResumeThread(started.hThread);
+    ::CloseHandle(started.hThread);
+  }
+  child(const child&) = delete;
+  child& operator=(const child&) = delete;
+  ~child() { ::CloseHandle(process_), ::CloseHandle(job_); }
+
+  bool ended() { return ::WaitForSingleObject(process_, 0) == WAIT_OBJECT_0; }
+  void kill() { ::TerminateJobObject(job_, 1); }
+  int status() const {
+    DWORD status = 0;
+    ::GetExitCodeProcess(process_, &status);
+    return static_cast<int>(status);
+  }
+
+ private:
+  HANDLE job_ = ::CreateJobObjectW(nullptr, nullptr);  // it and all that it starts; they end with us
+  HANDLE process_;
+};
 
 #else
 
-const char* program = "memoria";
+[[noreturn]] void fail(const char* step) { throw std::system_error(errno, std::generic_category(), step); }
 
-[[noreturn]] void fail(const char* step, int error = errno) {
-  throw std::system_error(error, std::generic_category(), step);
+file checked(std::FILE* f, const char* name) {
+  if (f == nullptr) fail(name);
+  return {f, std::fclose};
 }
 
-class descriptor {
- public:
-  descriptor(int from, const char* step) {
-    if (from < 0) fail(step);
-    value_ = ::fcntl(from, F_DUPFD_CLOEXEC, 3);  // not one of the three that the child gets new
-    const int error = errno;
-    ::close(from);
-    if (value_ < 0) fail(step, error);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  ~descriptor() { close(); }
-  int get() const { return value_; }
-  void close() {
-    if (value_ >= 0) ::close(std::exchange(value_, -1));
-  }
+file temporary_file() { return checked(std::tmpfile(), "temporary file"); }
 
- private:
-  int value_;
-};
+file log_file(const memoria::path& name) { return checked(std::fopen(name.c_str(), "a"), name.c_str()); }
 
-int temporary_file() {  // without a name from the beginning, so that nothing is left whoever is killed
-  std::FILE* file = std::tmpfile();
-  if (file == nullptr) fail("tmpfile");
-  const int copy = ::dup(::fileno(file));
-  std::fclose(file);
-  return copy;
-}
+using command_line = std::vector<std::string>;
 
-[[noreturn]] void become(const std::vector<std::string>& words, int in, int out, int err, bool detached, int report) {
-  std::vector<char*> argv;
-  for (const std::string& word : words) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  detached ? ::setsid() : ::setpgid(0, 0);
-#ifdef __linux__
-  if (!detached) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-#endif
-  std::signal(SIGPIPE, SIG_DFL);  // what is ignored stays ignored in a new program
-  if (::dup2(in, 0) >= 0 && ::dup2(out, 1) >= 0 && ::dup2(err, 2) >= 0) {
-    // A pipe of the agent's that stayed open would keep the agent waiting.
-    for (int i = 3; detached && i < 256; ++i) i == report ? 0 : ::close(i);
-    ::execvp(argv[0], argv.data());
-  }
-  const int error = errno;
-  static_cast<void>(::write(report, &error, sizeof error) < 0);
-  ::_exit(127);
-}
+command_line shell(const std::string& line) { return {"/bin/sh", "-c", line}; }
 
-pid_t start(const std::vector<std::string>& words, int in, int out, int err, bool detached) {
-  int ends[2];
-  if (::pipe(ends) != 0) fail("pipe");
-  descriptor reading(ends[0], "pipe"), writing(ends[1], "pipe");
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child < 0) fail("fork");
-  if (child == 0) become(words, in, out, err, detached, writing.get());
-  writing.close();
-  int error = 0;  // stays 0 when the pipe is closed by a successful exec
-  if (::read(reading.get(), &error, sizeof error) > 0) {
-    ::waitpid(child, nullptr, 0);
-    fail(words[0].c_str(), error);
-  }
-  return child;
-}
+command_line program(const std::vector<std::string>& words) { return words; }
 
 volatile std::sig_atomic_t running = 0;  // the process group to take along when we are ended
 
 void end_both(int signal) {
-  ::kill(-static_cast<pid_t>(running), SIGKILL);
+  if (running != 0) ::kill(-static_cast<pid_t>(running), SIGKILL);
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
 
+class child {
+ public:
+  child(command_line line, std::FILE* in, std::FILE* out, std::FILE* err, bool detached) {
+    std::vector<char*> argv;
+    for (std::string& word : line) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+      if (std::signal(signal, end_both) == SIG_IGN) std::signal(signal, SIG_IGN);  // nohup
+    }
+    std::fflush(nullptr);
+    id_ = ::fork();
+    if (id_ < 0) fail("fork");
+    if (id_ > 0) {
+      if (!detached) ::setpgid(id_, id_), running = id_;  // here, too: who knows which of us is first
+      return;
+    }
+    detached ? ::setsid() : ::setpgid(0, 0);
+#ifdef __linux__
+    if (!detached) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
-
-// Waits until over() or the time is up; false: it is up.
-template <class Over>
-bool wait_until(Over&& over, std::chrono::seconds limit, progress_line& progress) {
-  const clock::time_point end = clock::now() + limit;
-  for (std::chrono::milliseconds pause{1}; !over(); pause = pause < std::chrono::milliseconds(50) ? pause * 2 : pause) {
-    if (clock::now() >= end) return false;
-    std::this_thread::sleep_for(pause);
-    progress();
+    std::signal(SIGPIPE, SIG_DFL);  // what is ignored stays ignored in a new program
+    ::dup2(::fileno(in), 0), ::dup2(::fileno(out), 1), ::dup2(::fileno(err), 2);
+    for (int i = 3; i < 256; ++i) ::close(i);  // a pipe of the agent's that stayed open would keep the agent waiting
+    ::execvp(argv[0], argv.data());
+    std::perror(argv[0]);
+    ::_exit(127);
   }
-  return true;
-}
+  child(const child&) = delete;
+  child& operator=(const child&) = delete;
+  ~child() { running = 0; }
+
+  bool ended() { return ::waitpid(id_, &status_, WNOHANG) != 0; }
+  void kill() { ::kill(-id_, SIGKILL), ::waitpid(id_, &status_, 0); }  // with all that it started
+  int status() const { return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_); }
+
+ private:
+  pid_t id_;
+  int status_ = 0;
+};
+
+#endif
 
 }  // namespace
 
-#ifdef _WIN32
-
-void remember_program(const char*) {}
-
 outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit,
-                  progress_line& progress) {
-  const handle in(temporary_file(), "temporary file"), out(temporary_file(), "temporary file");
-  DWORD moved = 0;
-  if (!::WriteFile(in.get(), input.data(), static_cast<DWORD>(input.size()), &moved, nullptr)) fail("WriteFile");
-  ::SetFilePointer(in.get(), 0, nullptr, FILE_BEGIN);
-  HANDLE errors = ::GetStdHandle(STD_ERROR_HANDLE);
-  if (!::SetHandleInformation(errors, HANDLE_FLAG_INHERIT, HANDLE_FLAG_INHERIT)) errors = out.get();
-
-  const handle job(::CreateJobObjectW(nullptr, nullptr), "CreateJobObject");  // all that it starts, and ends with us
-  JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits{};
-  limits.BasicLimitInformation.LimitFlags = JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE;
-  ::SetInformationJobObject(job.get(), JobObjectExtendedLimitInformation, &limits, sizeof limits);
-  const PROCESS_INFORMATION child = start(L"cmd.exe /d /s /c \"" + native_path(line).native() + L"\"", in.get(),
-                                          out.get(), errors, CREATE_SUSPENDED | CREATE_NO_WINDOW);
-  const handle process(child.hProcess, "CreateProcess"), thread(child.hThread, "CreateProcess");
-  ::AssignProcessToJobObject(job.get(), process.get());
-  ::ResumeThread(thread.get());
-
+                  const std::string& what) {
+  using std::chrono::milliseconds;
+  const file in = temporary_file(), out = temporary_file();
+  if (std::fwrite(input.data(), 1, input.size(), in.get()) != input.size() || std::fflush(in.get()) != 0)
+    throw std::system_error(errno, std::generic_category(), "write to a temporary file");
+  std::rewind(in.get());
+  child started(shell(line), in.get(), out.get(), stderr, false);
   outcome result;
-  const auto over = [&] { return ::WaitForSingleObject(process.get(), 0) == WAIT_OBJECT_0; };
-  result.timed_out = !wait_until(over, limit, progress);
-  if (result.timed_out) ::TerminateJobObject(job.get(), 1);
-  DWORD status = 0;
-  ::GetExitCodeProcess(process.get(), &status);
-  result.status = static_cast<int>(status);
-  ::SetFilePointer(out.get(), 0, nullptr, FILE_BEGIN);
-  char piece[65536];
-  while (::ReadFile(out.get(), piece, sizeof piece, &moved, nullptr) && moved > 0) result.output.append(piece, moved);
+  progress_line progress(what + ", second");
+  const auto start = std::chrono::steady_clock::now();
+  for (milliseconds pause{1}; !started.ended() && !result.timed_out; pause = std::min(pause * 2, milliseconds(64))) {
+    std::this_thread::sleep_for(pause);
+    const auto passed = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start);
+    progress(static_cast<std::size_t>(passed.count()), static_cast<std::size_t>(limit.count()));
+    result.timed_out = passed >= limit;
+  }
+  if (result.timed_out) started.kill();
+  result.status = started.status();
+  std::rewind(out.get());
+  result.output = read_all(out.get());
   return result;
 }
 
-void start_detached(const std::vector<std::string>& arguments, const memoria::path& log) {
-  const DWORD shared = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
-  const handle nothing(::CreateFileW(L"NUL", GENERIC_READ, shared, &inheritable, OPEN_EXISTING, 0, nullptr), "NUL");
-  const handle out(::CreateFileW(log.c_str(), FILE_APPEND_DATA, shared, &inheritable, OPEN_ALWAYS, 0, nullptr),
-                   "open the log");
-  wchar_t name[32768];
-  ::GetModuleFileNameW(nullptr, name, 32768);
-  std::wstring line = L"\"" + std::wstring(name) + L"\"";
-  for (const std::string& argument : arguments) line += L" " + native_path(quoted(argument)).native();
-  const PROCESS_INFORMATION child =
-      start(line, nothing.get(), out.get(), out.get(), DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP);
-  ::CloseHandle(child.hThread);
-  ::CloseHandle(child.hProcess);
+void start_detached(const std::vector<std::string>& words, const memoria::path& log) {
+  const file nothing = temporary_file(), out = log_file(log);
+  child(program(words), nothing.get(), out.get(), out.get(), true);
 }
-
-#else
-
-void remember_program(const char* argv0) { program = argv0; }
-
-outcome run_shell(const std::string& line, std::string_view input, std::chrono::seconds limit,
-                  progress_line& progress) {
-  const descriptor in(temporary_file(), "temporary file"), out(temporary_file(), "temporary file");
-  for (std::string_view rest = input; !rest.empty();) {
-    const ssize_t n = ::write(in.get(), rest.data(), rest.size());
-    if (n < 0) fail("write to a temporary file");
-    rest.remove_prefix(static_cast<std::size_t>(n));
-  }
-  ::lseek(in.get(), 0, SEEK_SET);
-  const pid_t child = start({"/bin/sh", "-c", line}, in.get(), out.get(), 2, false);
-  running = child;
-  void (*before[3])(int);
-  const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-  for (std::size_t i = 0; i < 3; ++i) {
-    before[i] = std::signal(signals[i], end_both);
-    if (before[i] == SIG_IGN) std::signal(signals[i], SIG_IGN);  // nohup
-  }
-
-  outcome result;
-  int status = 0;
-  const auto over = [&] { return ::waitpid(child, &status, WNOHANG) != 0; };
-  result.timed_out = !wait_until(over, limit, progress);
-  if (result.timed_out) {
-    ::kill(-child, SIGKILL);
-    ::waitpid(child, &status, 0);
-  }
-  for (std::size_t i = 0; i < 3; ++i) std::signal(signals[i], before[i]);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  ::lseek(out.get(), 0, SEEK_SET);
-  char piece[65536];
-  for (ssize_t n; (n = ::read(out.get(), piece, sizeof piece)) > 0;)
-    result.output.append(piece, static_cast<std::size_t>(n));
-  return result;
-}
-
-void start_detached(const std::vector<std::string>& arguments, const memoria::path& log) {
-  const descriptor nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC), "open /dev/null");
-  const descriptor out(::open(log.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666), log.c_str());
-  std::vector<std::string> words = {program};
-  words.insert(words.end(), arguments.begin(), arguments.end());
-  start(words, nothing.get(), out.get(), out.get(), true);
-}
-
-#endif
 
 }  // namespace tool

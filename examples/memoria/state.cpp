@@ -4,30 +4,14 @@
 namespace tool {
 namespace {
 
-std::string text_or_input(const std::string& given) { return given == "-" ? standard_input() : given; }
-
-int log(const invocation& call, output& out) {
-  const memory m(call.directory());
-  const std::string text = text_or_input(call.arguments[1]);
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos) misused(*call.what, "TEXT is empty");
-  const std::string file = utf8_name(append_entry(m, now(), "Note", text));
-  if (call.has("--json")) {
-    out.write_json(json::object({{"format", "memoria log 1"}, {"log", json_text(file)}}));
-  } else {
-    out << "written to " << printable(file) << "\n";
-  }
-  return exit_clean;
-}
-
-// ---- state ----------------------------------------------------------------------------------------------------------
+std::string text_or_input(const std::string& given) { return given == "-" ? read_all(stdin) : given; }
 
 json value_of(const invocation& call) {
-  if (call.arguments.size() < 4) misused(*call.what, "missing: VALUE");
   const std::string text = text_or_input(call.arguments[3]);
   if (call.has("--string")) return json(text);
   memoria::json_problem problem;
   json value = json::parse(text, {memoria::json_dialect::python}, problem);
-  if (problem) misused(*call.what, "VALUE is not JSON: " + problem.message() + "; --string takes it as a text");
+  if (problem) call.misused("VALUE is not JSON: " + problem.message() + "; --string takes it as a text");
   return value;
 }
 
@@ -43,108 +27,65 @@ bool erase(json& root, const std::string& pointer) {
   return true;
 }
 
-int show(const invocation& call, output& out, const memoria::path& file, const std::string& pointer) {
-  const json root = memoria::load_json(file);
+int nothing_there(const std::string& pointer, const std::string& file) {
+  warn("nothing at \"" + printable(pointer) + "\" in " + file);
+  return exit_findings;
+}
+
+int show(const invocation& call, const std::string& pointer) {
+  const json root = memoria::load_json(native_path(call.arguments[0]));
   const json* const value = root.find_pointer(pointer);
-  if (value == nullptr) {
-    warn("nothing at \"" + printable(pointer) + "\" in " + utf8_name(file));
-    return exit_findings;
-  }
-  if (call.has("--string") && value->is_string()) {
-    out << value->get<std::string_view>() << "\n";
-  } else {
-    out << value->dump({2, true, memoria::json_dialect::python}) << "\n";
-  }
+  if (value == nullptr) return nothing_there(pointer, call.arguments[0]);
+  const bool bare = call.has("--string") && value->is_string();
+  cout << (bare ? value->get<std::string>() : value->dump({2, true, memoria::json_dialect::python})) << "\n";
   return exit_clean;
 }
 
-int change(const invocation& call, output& out, const memoria::path& file, const std::string& pointer) {
+int change(const invocation& call, const std::string& pointer) {
   const bool setting_it = call.arguments[1] == "set";
-  json value = setting_it ? value_of(call) : json();
-  json backup;
+  json value = setting_it ? value_of(call) : json(), backup;
   bool done = true;
   memoria::update_options options;
   options.recovery.reporter = [&](const memoria::recovery_report& r) {
     warn(printable(r.message()));
     backup = json_text(utf8_name(r.backup));
   };
+  const std::string& file = call.arguments[0];
+  const auto change_it = [&](json& root) {
+    done = setting_it ? (root.set_pointer(pointer, std::move(value)), true) : erase(root, pointer);
+    return done;
+  };
   try {
-    memoria::update_json(
-        file, json(),
-        [&](json& root) {
-          done = setting_it ? (root.set_pointer(pointer, std::move(value)), true) : erase(root, pointer);
-          return done;
-        },
-        options);
+    memoria::update_json(native_path(file), json(), change_it, options);
   } catch (const memoria::json_error&) {
-    throw failure{"\"" + pointer + "\" cannot be set in " + utf8_name(file) +
-                  ": it leads through what is no object or array"};
+    throw failure{"\"" + pointer + "\" cannot be set in " + file + ": it leads through what is no object or array"};
   }
-  if (!done) warn("nothing at \"" + printable(pointer) + "\" in " + utf8_name(file));
-  if (call.has("--json")) {
-    out.write_json(json::object(
-        {{"format", "memoria state 1"}, {"file", json_text(utf8_name(file))}, {"changed", done}, {"backup", backup}}));
-  }
-  return done && backup.is_null() ? exit_clean : exit_findings;
-}
-
-int state(const invocation& call, output& out) {
-  const std::string& action = call.arguments[1];
-  const memoria::path file = native_path(call.arguments[0]);
-  const std::size_t wanted = action == "dump" ? 2 : action == "set" ? 4 : 3;
-  if (action != "get" && action != "set" && action != "delete" && action != "dump") {
-    misused(*call.what, "ACTION is get, set, delete or dump, not \"" + action + "\"");
-  }
-  if (call.arguments.size() < 3 && wanted > 2) misused(*call.what, "missing: POINTER");
-  if (call.arguments.size() > wanted) misused(*call.what, "one argument too many: " + call.arguments.back());
-  const std::string pointer = wanted > 2 ? call.arguments[2] : "";
-  if (!pointer.empty() && pointer[0] != '/')
-    misused(*call.what, "POINTER begins with \"/\", or is \"\" for everything: " + pointer);
-  return action == "get" || action == "dump" ? show(call, out, file, pointer) : change(call, out, file, pointer);
+  call.report(json::object({{"file", json_text(file)}, {"changed", done}, {"backup", backup}}), [] {});
+  if (!done) return nothing_there(pointer, file);
+  return backup.is_null() ? exit_clean : exit_findings;
 }
 
 }  // namespace
 
-// clang-format off
-const command log_command = {
-    "log", {"DIR", "TEXT"}, "append an entry to today's log",
-    {json_option},
-    R"(
-Appends to DIR/daily/YYYY-MM-DD.md, which is created with its heading if need
-be. TEXT "-" is read from standard input. The entry is on disk, whole, when this
-returns, whoever else writes there. $MEMORIA_TZ (Europe/Berlin) says which day
-it is.
+int log(const invocation& call) {
+  const std::string text = text_or_input(call.arguments[1]);
+  if (is_blank(text)) call.misused("TEXT is empty");
+  const std::string file = utf8_name(append_entry(memory(call.directory()), "Note", text));
+  call.report(json::object({{"log", json_text(file)}}), [&] { cout << "written to " << printable(file) << "\n"; });
+  return exit_clean;
+}
 
-Examples
-  memoria log memory "chose SQLite; reason: one file"
-  git log -1 | memoria log memory -
-
-Exit status: 0, or 2 if it could not run.
-)",
-    log};
-
-const command state_command = {
-    "state", {"FILE", "ACTION", "[POINTER]", "[VALUE]"}, "read or change a JSON file that others write, too",
-    {{"--string", nullptr, "VALUE is a text, not JSON; get writes a text bare"}, json_option},
-    R"(
-ACTION: get POINTER, set POINTER VALUE, delete POINTER, or dump. POINTER is a
-JSON Pointer: /users/0/name, "" for everything, in an array /- behind the last.
-VALUE is JSON, "-" is read from standard input. A change reads, changes and
-writes FILE as one step that no other writer comes into (memoria_fs.hpp or
-another `memoria state`), durably. A FILE that is not JSON is kept under another
-name, which is said, and a new one is begun (exit status 1).
-
-Examples
-  memoria state app.json set /users/ann '{"age": 7}'
-  memoria state app.json set /title --string "a text"
-  memoria state app.json get /users/ann/age
-  memoria state memory/.memoria/state.json dump
-
-Exit status: 0 done; 1 nothing there, or changed but FILE had not been JSON; 2
-it could not run.
-
-get and dump write JSON anyway; --json is for set and delete.
-)",
-    state};
+int state(const invocation& call) {
+  static const std::map<std::string, std::size_t> actions = {{"dump", 2}, {"get", 3}, {"delete", 3}, {"set", 4}};
+  const std::string& action = call.arguments[1];
+  if (actions.count(action) == 0) call.misused("ACTION is get, set, delete or dump, not \"" + action + "\"");
+  const std::size_t wanted = actions.at(action), given = call.arguments.size();
+  if (given < wanted) call.misused(given == 2 ? "missing: POINTER" : "missing: VALUE");
+  if (given > wanted) call.misused("one argument too many: " + call.arguments.back());
+  const std::string pointer = wanted > 2 ? call.arguments[2] : "";
+  if (!pointer.empty() && pointer[0] != '/')
+    call.misused("POINTER begins with \"/\", or is \"\" for everything: " + pointer);
+  return action == "get" || action == "dump" ? show(call, pointer) : change(call, pointer);
+}
 
 }  // namespace tool

@@ -24,16 +24,32 @@
 
 namespace tool {
 
+memoria::path native_path(const std::string& utf8) { return std::filesystem::u8path(utf8); }
+
+std::string utf8_name(const memoria::path& p) {
+  const auto name = p.generic_u8string();  // of char, or of char8_t
+  return {name.begin(), name.end()};
+}
+
+bool wants_colours() {
+  if (!environment("NO_COLOR").empty() || !is_terminal(stdout)) return false;  // https://no-color.org
+#ifdef _WIN32
+  const HANDLE console = ::GetStdHandle(STD_OUTPUT_HANDLE);
+  DWORD mode = 0;
+  return ::GetConsoleMode(console, &mode) && ::SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
+#else
+  const std::string terminal = environment("TERM");
+  return !terminal.empty() && terminal != "dumb";
+#endif
+}
+
 #ifdef _WIN32
 
 namespace {
 
 std::string narrow(const wchar_t* text) {
-  const int size = ::WideCharToMultiByte(CP_UTF8, 0, text, -1, nullptr, 0, nullptr, nullptr);
-  std::string out(static_cast<std::size_t>(size > 0 ? size : 1), '\0');
-  ::WideCharToMultiByte(CP_UTF8, 0, text, -1, out.data(), size, nullptr, nullptr);
-  out.pop_back();  // the final NUL
-  return out;
+  const auto utf8 = memoria::path(text).u8string();
+  return {utf8.begin(), utf8.end()};
 }
 
 }  // namespace
@@ -43,27 +59,12 @@ std::vector<std::string> utf8_arguments(int, char**) {
   int count = 0;
   wchar_t** wide = ::CommandLineToArgvW(::GetCommandLineW(), &count);
   std::vector<std::string> out;
-  for (int i = 1; i < count; ++i) out.push_back(narrow(wide[i]));
+  for (int i = 0; i < count; ++i) out.push_back(narrow(wide[i]));
   ::LocalFree(wide);
   return out;
 }
 
-memoria::path native_path(const std::string& utf8) {
-  const int size = ::MultiByteToWideChar(CP_UTF8, 0, utf8.data(), static_cast<int>(utf8.size()), nullptr, 0);
-  std::wstring wide(static_cast<std::size_t>(size), L'\0');
-  ::MultiByteToWideChar(CP_UTF8, 0, utf8.data(), static_cast<int>(utf8.size()), wide.data(), size);
-  return memoria::path(wide);
-}
-
-std::string utf8_name(const memoria::path& p) { return narrow(p.generic_wstring().c_str()); }
-
 bool is_terminal(std::FILE* stream) { return ::_isatty(::_fileno(stream)) != 0; }
-
-bool understands_colours() {
-  const HANDLE console = ::GetStdHandle(STD_OUTPUT_HANDLE);
-  DWORD mode = 0;
-  return ::GetConsoleMode(console, &mode) && ::SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
-}
 
 std::string environment(const char* name) {
   const wchar_t* value = ::_wgetenv(native_path(name).c_str());
@@ -74,26 +75,18 @@ void set_environment(const char* name, const std::string& value) {
   ::_wputenv_s(native_path(name).c_str(), native_path(value).c_str());
 }
 
-console_setup::console_setup() : code_page_before(::GetConsoleOutputCP()) {
+void set_up_console() {
   for (std::FILE* stream : {stdin, stdout}) ::_setmode(::_fileno(stream), _O_BINARY);
+  static const UINT before = ::GetConsoleOutputCP();
   ::SetConsoleOutputCP(CP_UTF8);
+  std::atexit([] { ::SetConsoleOutputCP(before); });
 }
-console_setup::~console_setup() { ::SetConsoleOutputCP(code_page_before); }
 
 #else
 
-std::vector<std::string> utf8_arguments(int argc, char** argv) { return {argv + (argc > 0 ? 1 : 0), argv + argc}; }
-
-memoria::path native_path(const std::string& utf8) { return memoria::path(utf8); }
-
-std::string utf8_name(const memoria::path& p) { return p.generic_string(); }
+std::vector<std::string> utf8_arguments(int argc, char** argv) { return {argv, argv + argc}; }
 
 bool is_terminal(std::FILE* stream) { return ::isatty(::fileno(stream)) == 1; }
-
-bool understands_colours() {
-  const std::string terminal = environment("TERM");
-  return !terminal.empty() && terminal != "dumb";
-}
 
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
@@ -102,8 +95,8 @@ std::string environment(const char* name) {
 
 void set_environment(const char* name, const std::string& value) { ::setenv(name, value.c_str(), 1); }
 
-console_setup::console_setup() : code_page_before(0) { std::signal(SIGPIPE, SIG_IGN); }
-console_setup::~console_setup() = default;
+// A reader that has gone away (`memoria check notes | head`) is an error of writing, not a signal that kills us.
+void set_up_console() { std::signal(SIGPIPE, SIG_IGN); }
 
 #endif
 

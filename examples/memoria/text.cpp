@@ -1,18 +1,12 @@
-// What people and programs get to read: standard output with colours, JSON, messages, progress.
+// What people and programs get to read: standard output with colours, messages, progress.
 #include <algorithm>
-#include <cerrno>
+#include <charconv>
 
 #include "tool.hpp"
 
 namespace tool {
 
-void warn(const std::string& message) { std::fprintf(stderr, "memoria: %s\n", message.c_str()); }
-
 namespace {
-
-bool wants_colours() {
-  return environment("NO_COLOR").empty() && is_terminal(stdout) && understands_colours();  // https://no-color.org
-}
 
 bool is_utf8(std::string_view text) {
   std::error_code ec;
@@ -40,36 +34,25 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-output::output() : colours_(wants_colours()) {}
+void warn(const std::string& message) { std::fprintf(stderr, "memoria: %s\n", message.c_str()); }
 
-output& output::operator<<(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && error_ == 0) error_ = errno;
-  return *this;
-}
-
-output& output::write(style how, std::string_view text) {
-  if (!colours_) return *this << text;
-  const char* const codes[] = {"\x1b[1m", "\x1b[1;31m", "\x1b[33m", "\x1b[2m"};
-  return *this << codes[static_cast<std::size_t>(how)] << text << "\x1b[0m";
-}
-
-void output::close() {
-  if (std::fclose(stdout) != 0 && error_ == 0) error_ = errno;
-  if (error_ == EPIPE) throw failure{""};  // somebody who closed the pipe has seen enough and needs no message
-  if (error_ != 0) throw failure{"cannot write to standard output: " + std::generic_category().message(error_)};
+std::string read_all(std::FILE* stream) {
+  std::string text;
+  char piece[65536];
+  while (const std::size_t n = std::fread(piece, 1, sizeof piece, stream)) text.append(piece, n);
+  return text;
 }
 
 // Names and links are what strangers wrote.
 std::string printable(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
+    const unsigned byte = static_cast<unsigned char>(text[i]);
     const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
-    if (byte == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7F || c1) {
-      out.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
+    char escaped[5];
+    if (byte < 0x20 || byte == 0x7F || c1) {
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+      out += escaped;
     } else {
       out += text[i];
     }
@@ -90,11 +73,13 @@ std::string utf8_text(std::string_view text) {
   return repaired;
 }
 
-std::string standard_input() {
-  std::string text;
-  char piece[65536];
-  while (const std::size_t n = std::fread(piece, 1, sizeof piece, stdin)) text.append(piece, n);
-  return text;
+bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+
+std::optional<int> number_in(std::string_view text) {
+  int value = -1;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool all = read.ec == std::errc() && read.ptr == text.data() + text.size();
+  return all && value >= 0 && value <= 1000000 ? std::optional(value) : std::nullopt;
 }
 
 std::string counted(std::size_t n, const std::string& noun) {
@@ -106,31 +91,30 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string>& 
   std::size_t best = std::min<std::size_t>(2, (word.size() + 1) / 3) + 1;  // what is found has to be better
   std::string found;
   for (const std::string& candidate : candidates) {
-    const std::size_t longer = std::max(word.size(), candidate.size()),
-                      shorter = std::min(word.size(), candidate.size());
+    const auto [shorter, longer] = std::minmax({word.size(), candidate.size()});
     if (longer - shorter >= best) continue;
     const std::size_t d = distance(word, candidate);
-    if (d >= best) continue;
-    best = d;
-    found = candidate;
+    if (d < best) best = d, found = candidate;
   }
   return found.empty() ? "" : "; did you mean " + std::string(before) + printable(found) + after + "?";
+}
+
+std::string styled(style how, const std::string& text) {
+  static const bool colours = wants_colours();
+  const char* const codes[] = {"\x1b[1m", "\x1b[1;31m", "\x1b[33m", "\x1b[2m"};
+  return colours ? codes[static_cast<std::size_t>(how)] + text + "\x1b[0m" : text;
 }
 
 progress_line::~progress_line() {
   if (shown_) std::fputs("\r\x1b[K", stderr);
 }
 
-void progress_line::operator()() {
-  const auto passed = std::chrono::duration_cast<std::chrono::seconds>(clock::now() - start_);
-  show(", " + std::to_string(passed.count()) + " s");
-}
-
-void progress_line::show(const std::string& how_far) {
-  if (!terminal_ || clock::now() < next_) return;
-  next_ = clock::now() + std::chrono::milliseconds(100);
+void progress_line::operator()(std::size_t done, std::size_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!terminal_ || now < next_) return;
+  next_ = now + std::chrono::milliseconds(100);
   shown_ = true;
-  std::fprintf(stderr, "\r%s%s\x1b[K", what_.c_str(), how_far.c_str());
+  std::fprintf(stderr, "\r%s %zu of %zu\x1b[K", what_.c_str(), done, total);
 }
 
 }  // namespace tool
