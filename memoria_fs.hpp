@@ -7648,7 +7648,7 @@ inline resolution resolve_exact(resolver& r, std::string_view slug) {
   const std::uint32_t entry = plain ? r.names.find(slug) : inside ? find(r.normal) : vault_names::none;
   const bool certain = inside && !r.ask_system;
   if (certain && entry != vault_names::none) return {link_status::ok, r.names.item_of(entry)};
-  const bool hidden = !plain && (r.normal.front() == '.' || r.normal.find("/.") != std::string::npos);
+  const bool hidden = !plain && (r.normal[0] == '.' || r.normal.find("/.") != std::string::npos);
   if (certain && !hidden) return {link_status::broken};
   const std::optional<path> article = article_path(slug, r.directory);
   if (!article) return {link_status::unsafe};

@@ -1,30 +1,35 @@
 #!/usr/bin/python3 -B
 """Mutation testing of the header: does a test fail when the code is broken?
 
-    tests/mutate.py [--parts replace,lock,...] [--count 200] [--seed 1] [--seconds 0] [--only TEXT] [--list]
+    tests/mutate.py [--parts replace,lock,...] [--count 300] [--seed 1] [--seconds 0] [--only TEXT] [--jobs N] [--list]
 
 The header is parsed with libclang. In the definitions of the named parts every operator, condition, constant, returned
 truth value and removable statement becomes a mutant, and all mutants are compiled into one program, each behind a switch:
-`a < b` becomes `(on(17) ? a <= b : a < b)`. That program is the header's own tests and tests/failures.cpp. One run notes
-which test reaches which mutant; a mutant is then run with the tests that reach it, the quick ones first, and is killed
-if one fails, crashes or hangs. Mutants that do not compile are dropped.
+`a < b` becomes `(on(17) ? a <= b : a < b)`. That program is the header's own tests and tests/failures.cpp, with ASan,
+UBSan and the library's assertions, as the sanitizer cells of matrix.sh. One run notes which test reaches which mutant; a
+mutant is then run with the tests that reach it, the quick ones first, and is killed if one fails, crashes or hangs. The
+suite "slow" and test cases that need more than --longest seconds of processor time are left out. Mutants that do not compile are dropped.
 
-Prints one line of JSON for each mutant to standard output and a summary to standard error. Fails below 90 % killed,
-or if one survives that mutants.txt does not explain. Everything runs in a mount namespace of its own with a read-only root
-(a mutant of a path check may write anywhere). Linux; needs clang, python3-clang and doctest. Not mutated, because no
-test could tell or there is nothing to tell: reserve() and other hints, texts of messages, what happens after a failure was
-recorded in a status (`if (!f(..., s)) return false;`), constant expressions.
+Prints each mutant that survives, then a summary. What mutants.txt explains counts neither as killed nor as a survivor.
+Fails below 90 % killed, or if one survives unexplained. The sample depends only on the seed and the header. Everything
+runs in a mount namespace of its own with a read-only root (a mutant of a path check may write anywhere). Linux; needs
+clang, python3-clang and doctest. Not mutated, because no test could tell or there is nothing to tell: reserve() and other
+hints, texts of messages, what happens after a failure was recorded in a status (`if (!f(..., s)) return false;`), constant
+expressions, `<` against `<=` where a minimum or maximum is chosen, and the negation of what is a mutant already.
 """
 import argparse
 import collections
+import concurrent.futures
 import json
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -41,10 +46,10 @@ inline bool on(int n) noexcept { return reached[n] = 1, active == n; }
 """
 LISTENER = r"""
 #include <doctest/doctest.h>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 namespace mutation {
 int active = std::getenv("MUTANT") != nullptr ? std::atoi(std::getenv("MUTANT")) : -1;
 unsigned char reached[1 << 20];
@@ -52,15 +57,15 @@ unsigned char reached[1 << 20];
 struct tracer : doctest::IReporter {
   std::FILE* out = std::getenv("MUTANT_TRACE") != nullptr ? std::fopen(std::getenv("MUTANT_TRACE"), "w") : nullptr;
   const doctest::TestCaseData* now = nullptr;
-  std::chrono::steady_clock::time_point began;
+  std::clock_t began = 0;
   explicit tracer(const doctest::ContextOptions&) {}
   void test_case_start(const doctest::TestCaseData& t) override {
-    now = &t, began = std::chrono::steady_clock::now();
+    now = &t, began = std::clock();
     if (out != nullptr) std::memset(mutation::reached, 0, sizeof mutation::reached);
   }
   void test_case_end(const doctest::CurrentTestCaseStats&) override {
     if (out == nullptr) return;
-    std::fprintf(out, "%f\t%s\t", std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(), now->m_name);
+    std::fprintf(out, "%f\t%s\t", static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC, now->m_name);
     for (int i = 0; i < 1 << 20; ++i) {
       if (mutation::reached[i] != 0) std::fprintf(out, "%d ", i);
     }
@@ -160,13 +165,17 @@ class Mutator:
                 for child in list(cursor.get_children())[1:]:
                     self.visit(child, parents + [cursor], function)
             return
-        elif kind == k.DECL_STMT and re.match(r"(static )?constexpr\b", self.text(*self.range(cursor))):
+        elif kind in (k.DECL_STMT, k.FIELD_DECL) and re.match(r"(static )?constexpr\b", self.text(*self.range(cursor))):
+            return
+        elif kind == k.CALL_EXPR and HINTS.match(self.text(*self.range(cursor))):
             return
         if function is not None and self.sections.get(cursor.extent.start.line):
             self.mutate(cursor, parents, function)
         children = list(cursor.get_children())
         if kind == k.IF_STMT and self.text(*self.range(cursor)).startswith("if constexpr"):
             children = children[1:]
+        if kind in (k.FIELD_DECL, k.VAR_DECL):  # not the size of an array
+            children = [c for c in children if self.source[c.extent.start.offset - 1:c.extent.start.offset] != b"["]
         for child in children:
             if child.extent.start.file and child.extent.start.file.name == self.header:
                 self.visit(child, parents + [cursor], function)
@@ -189,9 +198,9 @@ class Mutator:
                     self.add(cursor, "statement", function, [f"{self.flat(*left)} {COMPOUND[op]} {self.flat(*right)};"])
 
         if kind == k.BINARY_OPERATOR and len(children) == 2:
-            self.binary(cursor, function, children[0], children[1], {**COMPARISON, **LOGICAL, **ARITHMETIC})
+            self.binary(cursor, parent, function, children[0], children[1], {**COMPARISON, **LOGICAL, **ARITHMETIC})
         elif kind == k.CALL_EXPR and len(children) == 3 and cursor.spelling in ("operator==", "operator!=", "operator<"):
-            self.binary(cursor, function, children[0], children[2], COMPARISON)
+            self.binary(cursor, parent, function, children[0], children[2], COMPARISON)
         elif kind == k.UNARY_OPERATOR:
             if text.startswith("!"):
                 self.add(cursor, "value", function, [f"static_cast<bool>({self.flat(begin + 1, end)})"])
@@ -208,11 +217,11 @@ class Mutator:
         elif kind == k.CXX_BOOL_LITERAL_EXPR and not self.after_failure(cursor, parents):
             self.add(cursor, "value", function, ["false" if text == "true" else "true"])
         elif kind == k.RETURN_STMT and len(children) == 1 and children[0].type.kind == self.types.BOOL:
-            if children[0].kind != k.CXX_BOOL_LITERAL_EXPR and ".fail(" not in text:
+            if children[0].kind != k.CXX_BOOL_LITERAL_EXPR and ".fail(" not in text and not self.negated_already(children[0]):
                 self.add(children[0], "value", function, [f"!({self.flat(*self.range(children[0]))})"])
         if kind in (k.IF_STMT, k.WHILE_STMT, k.CONDITIONAL_OPERATOR) and len(children) >= 2:
             condition = children[0]
-            if condition.kind.is_expression() and not text.startswith("if constexpr") and not \
+            if condition.kind.is_expression() and not text.startswith("if constexpr") and not self.negated_already(condition) and not \
                     (kind == k.IF_STMT and self.source[begin:condition.extent.start.offset].strip() not in (b"if (",)):
                 self.add(condition, "condition", function, [f"!({self.flat(*self.range(condition))})"])
 
@@ -234,7 +243,7 @@ class Mutator:
             return not list(cursor.get_children())
         return cursor.kind.is_expression()
 
-    def binary(self, cursor, function, left, right, table):
+    def binary(self, cursor, parent, function, left, right, table):
         begin, end = self.range(left), self.range(right)
         op = self.flat(begin[1], end[0])
         if op not in table or begin[0] != self.range(cursor)[0]:
@@ -246,7 +255,29 @@ class Mutator:
             kinds = [c.type.get_canonical().kind for c in (left, right)]
             if kinds[1] not in numbers or not (kinds[0] in numbers or (kinds[0] == t.POINTER and op in "+-")):
                 return
-        self.add(cursor, "value", function, [f"{self.flat(*begin)} {o} {self.flat(*end)}" for o in table[op]], )
+        others = table[op][1:] if op in "< > <= >=".split() and self.chooses_extreme(begin, end, parent) else table[op]
+        self.add(cursor, "value", function, [f"{self.flat(*begin)} {o} {self.flat(*end)}" for o in others])
+
+    def chooses_extreme(self, left, right, parent):
+        """`a < b ? a : b`, `if (a < b) a = b;`: the same for equal ones."""
+        if parent is None or parent.kind not in (self.kinds.CONDITIONAL_OPERATOR, self.kinds.IF_STMT):
+            return False
+        rest = re.sub(r"\s+", "", self.text(right[1], parent.extent.end.offset))
+        a, b = ("".join(self.text(*r).split()) for r in (left, right))
+        return rest in (f"?{a}:{b}", f"?{b}:{a}", f"){a}={b}", f"){b}={a}")
+
+    def negated_already(self, condition):
+        """A comparison or a negation: its other mutant says the same as !(it)."""
+        while condition.kind == self.kinds.UNEXPOSED_EXPR and len(list(condition.get_children())) == 1:
+            condition = next(condition.get_children())
+        text = self.text(*self.range(condition))
+        if condition.kind == self.kinds.UNARY_OPERATOR and text.startswith("!"):
+            return True
+        children = list(condition.get_children())
+        if condition.kind not in (self.kinds.BINARY_OPERATOR, self.kinds.CALL_EXPR) or len(children) not in (2, 3):
+            return False
+        begin, end = self.range(children[0])[1], self.range(children[-1])[0]
+        return self.range(children[0])[0] == self.range(condition)[0] and begin < end and self.flat(begin, end) in COMPARISON
 
     def after_failure(self, cursor, parents):
         """A truth value that nobody needs any more: the failure is in the status already."""
@@ -315,29 +346,33 @@ def compile_all(mutator, work):
     with open(os.path.join(work, "listener.cpp"), "w") as out:
         out.write(LISTENER)
     header = os.path.join(work, "memoria_fs.hpp")
-    flags = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-include",
-             os.path.join(work, "mutation.hpp"), "-I", work, os.path.join(TOP, "tests", "failures.cpp")]
-    dropped = set()
-    for attempt in range(12):
+    base = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-D_GLIBCXX_ASSERTIONS", "-include",
+            os.path.join(work, "mutation.hpp"), "-I", work]
+    quick = [*base, "-fsyntax-only", "-x", "c++", header]
+    full = [*base, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", os.path.join(TOP, "tests", "failures.cpp"),
+            os.path.join(work, "listener.cpp"), "-pthread", "-o", os.path.join(work, "mutants")]
+    dropped, command = set(), quick
+    for attempt in range(24):
         with open(header, "w", encoding="utf-8") as out:
             out.write(mutator.written(dropped))
-        check = subprocess.run(flags + ["-fsyntax-only"], stderr=subprocess.PIPE)
+        check = subprocess.run(command, stderr=subprocess.PIPE)
         if check.returncode == 0:
-            break
+            if command is full:
+                return full[-1], dropped
+            command = full
+            continue
         with open(header, encoding="utf-8") as source:
             lines = source.read().split("\n")
         wrong = set()
         for line, column in re.findall(r"memoria_fs\.hpp:(\d+):(\d+): (?:fatal )?error", check.stderr.decode("utf-8", "replace")):
             text = lines[int(line) - 1]
-            numbers = re.findall(r"::on\((\d+)\)", text if attempt > 5 else text[:int(column) + 20])
-            wrong.update(map(int, numbers if attempt > 2 else numbers[-1:]))
+            numbers = re.findall(r"::on\((\d+)\)", text if attempt > 10 else text[:int(column) + 20])
+            wrong.update(map(int, numbers if attempt > 4 else numbers[-1:]))
         if not wrong - dropped:
             sys.stderr.write(check.stderr.decode("utf-8", "replace")[:3000])
             raise SystemExit("what was mutated does not compile, and no mutant is to blame")
         dropped |= wrong
-    program = os.path.join(work, "mutants")
-    subprocess.run(flags + [os.path.join(work, "listener.cpp"), "-pthread", "-o", program], check=True)
-    return program, dropped
+    raise SystemExit("what was mutated does not compile")
 
 
 def isolate():
@@ -353,7 +388,7 @@ def isolate():
         return
     os.environ["MEMORIA_FS_ISOLATED"] = "yes"
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    command = ["unshare", *user, "--mount", "--pid", "--fork", "--kill-child"]
+    command = ["unshare", *user, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*command, "true"], stderr=subprocess.DEVNULL).returncode != 0:
         print("skipped: no mount namespaces here")
         sys.exit(77)
@@ -361,30 +396,70 @@ def isolate():
 
 
 def run_tests(program, mutant, names, seconds, directory):
-    """Whether these test cases notice the mutant: "fails", "hangs" or None."""
+    """Whether these test cases, that need so many seconds, notice the mutant: "fails", "hangs" or None."""
     pattern = ",".join(re.sub(r'[,\\"\[\]*;$]', "?", name) for name in names)
-    environment = dict(os.environ, TMPDIR=directory, MUTANT=str(mutant))
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
+    budget = int(2 + 5 * seconds)  # of processor time: does not depend on how busy the machine is
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_CPU, (budget, budget + 1))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         done = subprocess.run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              stdin=subprocess.DEVNULL, timeout=seconds, env=environment, cwd=directory)
+                              stdin=subprocess.DEVNULL, timeout=10 + 4 * budget, cwd=directory, preexec_fn=limit,
+                              env=dict(os.environ, TMPDIR=directory, MUTANT=str(mutant)))
     except subprocess.TimeoutExpired:
         return "hangs"
     return "fails" if done.returncode != 0 else None
 
 
-def explanations():
-    listed, reason, fresh = {}, [], False
-    with open(os.path.join(TOP, "tests", "mutants.txt"), encoding="utf-8") as source:
-        for line in source:
-            if line.startswith("#"):
-                reason = reason + [line[1:].strip()] if fresh else [line[1:].strip()]
-                fresh = True
-            elif line.strip():
-                listed[line.strip()] = " ".join(reason)
-                fresh = False
-    return listed
+def groups(names, seconds_of):
+    """The tests in the order in which they are worth running, several in one process."""
+    names = sorted(names, key=lambda n: seconds_of[n])
+    out, total = [], 0.0
+    for name in names:
+        if not out or total + seconds_of[name] > (0.05 if len(out) == 1 else 1):
+            out.append([])
+            total = 0.0
+        out[-1].append(name)
+        total += seconds_of[name]
+    return out
+
+
+class Explanations:
+    """mutants.txt. A line is `PART FUNCTION: TEXT -> MUTANT`, or with ~ for the colon a regular expression for the text."""
+
+    def __init__(self):
+        self.exact, self.patterns, self.used = {}, [], set()
+        reason, fresh = [], False
+        with open(os.path.join(TOP, "tests", "mutants.txt"), encoding="utf-8") as source:
+            for line in source:
+                line = line.rstrip("\n")
+                if line.startswith("#"):
+                    reason = reason + [line[1:].strip()] if fresh else [line[1:].strip()]
+                    fresh = True
+                elif line.strip():
+                    fresh = False
+                    group = re.fullmatch(r"(\w+) (\S+) ~ (.*)", line)
+                    if group:
+                        self.patterns.append((line, group.group(1), re.compile(group.group(2)), re.compile(group.group(3)), " ".join(reason)))
+                    else:
+                        self.exact[line] = " ".join(reason)
+
+    def reason(self, mutant):
+        key = key_of(mutant)
+        if key in self.exact:
+            self.used.add(key)
+            return self.exact[key]
+        for line, part, function, text, reason in self.patterns:
+            if part == mutant["part"] and function.fullmatch(mutant["function"]) and text.search(f"{mutant['from']} -> {mutant['to']}"):
+                self.used.add(line)
+                return reason
+        return None
+
+    def unused(self):
+        return ({*self.exact} | {line for line, *_ in self.patterns}) - self.used
 
 
 def key_of(mutant):
@@ -394,11 +469,14 @@ def key_of(mutant):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=PARTS)
-    parser.add_argument("--count", type=int, default=200, help="how many mutants; 0: all")
+    parser.add_argument("--count", type=int, default=300, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=0, help="stop after so long, compilation included; 0: no limit")
+    parser.add_argument("--longest", type=float, default=6, help="leave out test cases that take more processor seconds")
     parser.add_argument("--only", default="", help="only mutants whose text holds this")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--header", default=os.path.join(TOP, "memoria_fs.hpp"))
+    parser.add_argument("--json", action="store_true", help="a line of JSON about each mutant, instead of the survivors")
     parser.add_argument("--list", action="store_true", help="only say how many mutants there are")
     options = parser.parse_args()
     sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, for a python3 that is not
@@ -415,22 +493,23 @@ def main():
         for part, count in sorted(collections.Counter(m["part"] for m in mutator.mutants).items()):
             print(f"{part:10} {count}")
         return 0
-    explained = explanations()
+    explained = Explanations()
+    reasons = {m["id"]: explained.reason(m) for m in mutator.mutants}
     work = tempfile.mkdtemp(prefix="mutate-", dir="/dev/shm")
-    os.environ["TMPDIR"] = work
+    os.environ.update(TMPDIR=work, ASAN_OPTIONS="hard_rss_limit_mb=1500:detect_leaks=1")
     program, dropped = compile_all(mutator, work)
     print(f"{len(mutator.mutants) - len(dropped)} mutants in one program, {len(dropped)} do not compile, "
-          f"{time.time() - began:.0f} s", file=sys.stderr, flush=True)
+          f"{time.time() - began:.0f} s", flush=True)
 
     # Which test reaches which mutant, and how long it takes.
     place = os.path.join(work, "place")
     os.makedirs(place)
     trace = os.path.join(work, "trace")
-    done = subprocess.run([program, "-ts=*", "-m"], env=dict(os.environ, TMPDIR=place, MUTANT_TRACE=trace), stdout=subprocess.PIPE,
+    done = subprocess.run([program, "-ts=*", "-tse=slow", "-m"], env=dict(os.environ, TMPDIR=place, MUTANT_TRACE=trace), stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, cwd=place)
     if done.returncode != 0:
-        sys.stderr.write(done.stdout.decode("utf-8", "replace")[-3000:])
-        print("the tests fail without a mutation", file=sys.stderr)
+        sys.stdout.write(done.stdout.decode("utf-8", "replace")[-3000:])
+        print("the tests fail without a mutation")
         return 1
     tests, seconds_of = collections.defaultdict(list), {}
     with open(trace, encoding="utf-8") as lines:
@@ -439,38 +518,62 @@ def main():
             seconds_of[name] = float(seconds)
             for number in numbers.split():
                 tests[int(number)].append(name)
+    left_out = [n for n in seconds_of if seconds_of[n] > options.longest]
+    print(f"{len(seconds_of)} test cases, {sum(seconds_of.values()):.0f} s of processor time; left out: {', '.join(left_out) or 'none'}",
+          flush=True)
+
+    for group in groups([n for n in seconds_of if n not in left_out], seconds_of):
+        if run_tests(program, -1, group, sum(seconds_of[n] for n in group), place) is not None:
+            print(f"fail on their own without a mutation: {', '.join(group)}")
+            return 1
 
     candidates = [m for m in mutator.mutants if m["id"] not in dropped and options.only in key_of(m)]
     random.Random(options.seed).shuffle(candidates)
     if options.count:
         candidates = candidates[:options.count]
-    totals, killed, survivors = collections.Counter(), collections.Counter(), []
-    for mutant in candidates:
+    totals, killed, excused, survivors = (collections.Counter() for _ in range(4))
+    own = threading.local()
+
+    def judge(mutant):
         if options.seconds and time.time() - began > options.seconds:
-            break
-        names = sorted(tests[mutant["id"]], key=lambda n: seconds_of[n])
-        fate = None if names else "not reached"
-        for group in ([n for n in names if seconds_of[n] < 0.5], [n for n in names if seconds_of[n] >= 0.5]):
-            if group and fate is None:
-                fate = run_tests(program, mutant["id"], group, 10 + 10 * sum(seconds_of[n] for n in group), place)
-        why = explained.get(key_of(mutant))
-        totals[mutant["part"]] += 1
-        if fate in ("fails", "hangs"):
-            killed[mutant["part"]] += 1
-        elif why is None:
-            survivors.append(mutant)
-        print(json.dumps({**mutant, "fate": fate or "survives", "tests": len(names), "why": why}), flush=True)
+            return mutant, "no time", 0
+        if not hasattr(own, "place"):
+            own.place = tempfile.mkdtemp(prefix="place-", dir=work)
+        names = [n for n in tests[mutant["id"]] if n not in left_out]
+        for group in groups(names, seconds_of):
+            fate = run_tests(program, mutant["id"], group, sum(seconds_of[n] for n in group), own.place)
+            if fate is not None:
+                return mutant, fate, len(names)
+        return mutant, "survives" if names else "not reached", len(names)
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for mutant, fate, reached_by in pool.map(judge, candidates):
+            if fate == "no time":
+                continue
+            part = mutant["part"]
+            totals[part] += 1
+            if fate in ("fails", "hangs"):
+                killed[part] += 1
+            elif reasons[mutant["id"]]:
+                excused[part] += 1
+            else:
+                survivors[part] += 1
+                if not options.json:
+                    print(f"{mutant['line']:6} {key_of(mutant)}  [{fate}, {reached_by} tests]", flush=True)
+            if options.json:
+                print(json.dumps({**mutant, "fate": fate, "tests": reached_by, "why": reasons[mutant["id"]]}), flush=True)
     shutil.rmtree(work, ignore_errors=True)
 
-    for part in sorted(totals):
-        print(f"{part:10} {killed[part]:5} of {totals[part]:5} killed ({100 * killed[part] / totals[part]:.1f} %)", file=sys.stderr)
-    total, dead = sum(totals.values()), sum(killed.values())
-    print(f"{'all':10} {dead:5} of {total:5} killed ({100 * dead / max(1, total):.1f} %), {len(survivors)} survivors unexplained, "
-          f"seed {options.seed}, {time.time() - began:.0f} s", file=sys.stderr)
-    gone = set(explained) - {key_of(m) for m in mutator.mutants} if options.parts == PARTS else set()
+    for part in [*sorted(totals), "all"]:
+        total, dead, excuse, alive = (sum(c.values()) if part == "all" else c[part] for c in (totals, killed, excused, survivors))
+        print(f"{part:10} {dead:5} of {total:5} killed, explained: {excuse:3}, not: {alive:3}; "
+              f"{100 * dead / max(1, total - excuse):.1f} % of those not explained")
+    print(f"seed {options.seed}, {time.time() - began:.0f} s")
+    gone = explained.unused() if options.parts == PARTS else set()
     for text in sorted(gone):
-        print(f"mutants.txt explains what is not there any more: {text}", file=sys.stderr)
-    return 0 if total and dead >= 0.9 * total and not survivors and not gone else 1
+        print(f"mutants.txt explains what is not there any more: {text}")
+    dead = sum(killed.values())
+    return 0 if dead and dead >= 0.9 * sum(totals.values()) and not survivors and not gone else 1
 
 
 if __name__ == "__main__":
