@@ -8977,6 +8977,19 @@ DOCTEST_TEST_CASE("a replaced file keeps its extended attributes and its access 
   DOCTEST_CHECK(attribute(here / "f.gen-1", "user.origin") == "somewhere");
 }
 
+// What a new version of `file` could not keep while `refuse` answers for the system.
+inline write_report report_of_writing(const path& file, detail::os::verdict (*refuse)(const detail::os::event&)) {
+  write_report report;
+  write_options options;
+  options.report = &report;
+  std::error_code ec;
+  detail::os::seam() = refuse;
+  atomic_write_text(file, "new", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  return report;
+}
+
 DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost access list lets nobody in") {
   const scratch here;
   const path file = here / "f";
@@ -8986,29 +8999,19 @@ DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost acces
     return;
   }
   write_report report;
-  write_options options;
-  options.report = &report;
-  const auto write_while = [&](detail::os::verdict (*refuse)(const detail::os::event&)) {
-    report = {};
-    detail::os::seam() = refuse;
-    std::error_code ec;
-    atomic_write_text(file, "new", options, ec);
-    detail::os::seam() = nullptr;
-    DOCTEST_CHECK(!ec);
-  };
   const auto lost = [&](const char* what, int code) {
     return std::count_if(report.not_kept.begin(), report.not_kept.end(), [&](const write_report::loss& loss) {
       return loss.what == what && loss.file == file && loss.why.value() == code;
     }) == 1;
   };
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "llistxattr" ? EIO : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.size() == 1);
   DOCTEST_CHECK(lost("extended attributes", EIO));
   put(file, "old");
   DOCTEST_REQUIRE((set_attribute(file, "user.origin", "x") && set_attribute(file, acl, access_list(6, 0, 6))));
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "fsetxattr" ? EPERM : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.size() == 2);
@@ -9021,7 +9024,7 @@ DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost acces
   if (::geteuid() != 0) return;
   DOCTEST_REQUIRE(::chown(file.c_str(), 65534, 65534) == 0);
   DOCTEST_REQUIRE(::chmod(file.c_str(), 04755) == 0);
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.size() == 3);
@@ -9040,40 +9043,30 @@ DOCTEST_TEST_CASE("attributes that go by owner or content, vanish meanwhile or a
   }
   DOCTEST_REQUIRE(set_attribute(file, acl, access_list(6, 0, 0)));  // what the default makes of mode 0600
   write_report report;
-  write_options options;
-  options.report = &report;
-  const auto write_while = [&](detail::os::verdict (*refuse)(const detail::os::event&)) {
-    report = {};
-    detail::os::seam() = refuse;
-    std::error_code ec;
-    atomic_write_text(file, "new", options, ec);
-    detail::os::seam() = nullptr;
-    DOCTEST_CHECK(!ec);
-  };
-  write_while(nullptr);
+  report = report_of_writing(file, nullptr);
   DOCTEST_CHECK(report.not_kept.empty());
   DOCTEST_CHECK(attribute(file, "security.capability") == capability);
-  write_while([](const detail::os::event& e) {  // the same list comes from the directory
+  report = report_of_writing(file, [](const detail::os::event& e) {  // the same list comes from the directory
     return detail::os::verdict{std::string_view(e.call) == "fsetxattr" ? EPERM : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.size() == 1);
   DOCTEST_CHECK(report.not_kept[0].what == "security.capability");
   DOCTEST_CHECK(attribute(file, acl) == access_list(6, 0, 0));
   DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "lgetxattr" ? ENODATA : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.empty());
   DOCTEST_CHECK(!attribute(file, "security.capability"));
   DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "lgetxattr" ? EIO : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(report.not_kept.size() == 2);
   // An owner that cannot be kept: his file's rights are not for another's.
   DOCTEST_REQUIRE(::chown(file.c_str(), 65534, 65534) == 0);
   DOCTEST_REQUIRE(set_attribute(file, "security.capability", capability));
-  write_while([](const detail::os::event& e) {
+  report = report_of_writing(file, [](const detail::os::event& e) {
     return detail::os::verdict{std::string_view(e.call) == "fchown" ? EPERM : 0, SIZE_MAX};
   });
   DOCTEST_CHECK(!attribute(file, "security.capability"));

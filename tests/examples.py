@@ -15,6 +15,7 @@ with tempfile.TemporaryDirectory() as directory:
 found = done.stdout.decode("utf-8").splitlines()
 problems = [f"{len(lines)} lines, more than 40"] if len(lines) > 40 else []
 if done.returncode != 0 or found != expected or not expected:
-    problems.append("exit status %d\n--- expected\n%s\n--- found\n%s" % (done.returncode, "\n".join(expected), "\n".join(found)))
+    problems.append("exit status %d\n--- expected\n%s\n--- found\n%s"
+                    % (done.returncode, "\n".join(expected), "\n".join(found)))
 print("\n".join(problems) or f"{len(lines)} lines")
 sys.exit(1 if problems else 0)

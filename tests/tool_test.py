@@ -75,7 +75,8 @@ class Check(Case):
         _, found = memoria_json("check", "examples/vault", "--anchors")
         self.assertEqual({key: found["summary"][key] for key in ("broken", "unsafe", "missing_anchors", "ambiguous",
                                                                  "orphans", "unreadable")},
-                         {"broken": 3, "unsafe": 2, "missing_anchors": 2, "ambiguous": 1, "orphans": 3, "unreadable": 0})
+                         {"broken": 3, "unsafe": 2, "missing_anchors": 2, "ambiguous": 1, "orphans": 3,
+                          "unreadable": 0})
         self.assertEqual([link["target"] for link in found["broken"]],
                          ["copy-on-write file systems", "fsnyc", "power-cut.png"])
         self.assertEqual([link["target"] for link in found["unsafe"]], ["../../etc/passwd", "/etc/passwd"])
@@ -89,7 +90,8 @@ class Check(Case):
         self.assertEqual(found["summary"]["links"], sum(note["outbound"] for note in found["notes"]))
         self.assertEqual(found["format"], "memoria check 1")
         self.assertIn("examples/memoria/README.md", memoria("check", "--help")[1])
-        manual = (TOP / "examples/memoria/README.md").read_text(encoding="utf-8").partition("## JSON")[2].partition("\n## ")[0]
+        manual = (TOP / "examples/memoria/README.md").read_text(encoding="utf-8")
+        manual = manual.partition("## JSON")[2].partition("\n## ")[0]
         for name in [*found, *found["summary"], *found["ambiguous"][0], *found["notes"][0]]:
             self.assertIn(f"`{name}`", manual)
 
@@ -229,7 +231,8 @@ a.md: 3 links in it, 3 links to it from 2 other notes
         for name in ("lock file", "locking/lock file", "locking/lock file.md", "examples/vault/locking/lock file.md",
                      "./examples/vault/locking/lock file.md"):
             with self.subTest(name):
-                self.assertEqual(memoria_json("links", "examples/vault", name)[1]["note"]["name"], "locking/lock file.md")
+                self.assertEqual(memoria_json("links", "examples/vault", name)[1]["note"]["name"],
+                                 "locking/lock file.md")
         self.assertEqual(memoria_json("links", "examples/vault", "WAL")[1]["note"]["name"], "write-ahead log.md")
 
     def test_no_such_note(self):

@@ -35,7 +35,7 @@ are looked after.
   for (const command& c : commands) write_row(usage(c), 40, c.summary);
   cout << R"(
 Examples
-  memoria log memory "chose SQLite"       into today's log
+  memoria log memory "chose SQLite"        into today's log
   memoria compile memory --compiler CMD    turn logs into notes
   memoria check memory/knowledge           what is wrong with the links in there
   memoria rename notes fsync durability    give a note another name, everywhere

@@ -168,7 +168,9 @@ class child {
     id_ = ::fork();
     if (id_ < 0) fail("fork");
     if (id_ > 0) {
-      if (!detached) ::setpgid(id_, id_), running = id_;  // here, too: who knows which of us is first
+      if (detached) return;
+      ::setpgid(id_, id_);  // here, too: who knows which of us is first
+      running = id_;
       return;
     }
     detached ? ::setsid() : ::setpgid(0, 0);

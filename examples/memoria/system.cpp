@@ -24,7 +24,13 @@
 
 namespace tool {
 
-memoria::path native_path(const std::string& utf8) { return std::filesystem::u8path(utf8); }
+memoria::path native_path(const std::string& utf8) {
+#ifdef __cpp_char8_t
+  return std::u8string(utf8.begin(), utf8.end());
+#else
+  return std::filesystem::u8path(utf8);
+#endif
+}
 
 std::string utf8_name(const memoria::path& p) {
   const auto name = p.generic_u8string();  // of char, or of char8_t

@@ -69,7 +69,8 @@ class Flush(Memory):
         status, out, errors = self.flush()
         self.assertEqual((status, errors), (0, ""))
         self.assertRegex(out, r"^talk\.md: saved in memory/daily/\d{4}-\d\d-\d\d\.md\n$")
-        self.assertRegex(self.log(), r"^# Daily log: \d{4}-\d\d-\d\d\n\n### Session \(\d\d:\d\d\)\n\n- it was decided\n\n"
+        self.assertRegex(self.log(),
+                         r"^# Daily log: \d{4}-\d\d-\d\d\n\n### Session \(\d\d:\d\d\)\n\n- it was decided\n\n"
                                      r"<!-- memoria [0-9a-f]{64} -->\n\n$")
         self.assertFalse((self.here / "talk.md").exists())
         self.assertEqual(list(self.state()["sessions"]), ["s1"])
@@ -181,7 +182,8 @@ class Flush(Memory):
 
     def test_misuse_is_explained(self):
         self.complains(self.tool("flush", "x", "s"), 2, "missing: --summarizer CMD, or $MEMORIA_SUMMARIZER")
-        self.complains(self.tool("flush", "gone.md", "s", "--summarizer", "x"), 2, "cannot read the context file gone.md")
+        self.complains(self.tool("flush", "gone.md", "s", "--summarizer", "x"), 2,
+                       "cannot read the context file gone.md")
         self.complains(self.flush(more=["--timeout", "soon"]), 2, '--timeout is a number of seconds, not "soon"')
 
     def test_settings_come_from_the_environment_too(self):
@@ -224,7 +226,8 @@ class Hook(Memory):
             {"type": "summary", "summary": "no turn"},
             {"type": "user", "message": {"role": "user", "content": "hello"}},
             {"type": "assistant", "message": {"role": "assistant", "content": [
-                {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "hi"}, {"type": "tool_use", "name": "x"}]}},
+                {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "hi"},
+                {"type": "tool_use", "name": "x"}]}},
             {"type": "user", "message": {"role": "user", "content": [{"type": "tool_result", "content": "no"}]}},
             {"role": "user", "content": "bye \ud83d"}, [], 5, None, {"message": "text"})
         self.assertEqual(text, "**User:** hello\n\n**Assistant:** hi\n\n\n**User:** bye \ufffd\ufffd\ufffd\n\n")
@@ -298,7 +301,8 @@ class Compile(Memory):
         self.day("2026-01-01")
         (self.memory / "knowledge").mkdir()
         os.symlink(self.here, self.memory / "knowledge" / "link") if POSIX else None
-        names = ["../evil.md", "/tmp/evil.md", "link/evil.md", ".hidden.md", "a/.git/x.md", "evil.sh", "a/../../evil.md"]
+        names = ["../evil.md", "/tmp/evil.md", "link/evil.md", ".hidden.md", "a/.git/x.md", "evil.sh",
+                 "a/../../evil.md"]
         names = names if POSIX else [name for name in names if "link" not in name]
         notes = "".join(f"=== {name} ===\\nevil\\n" for name in names)
         result = self.compile(f"printf '{notes}=== good.md ===\\ngood\\n'")
@@ -343,7 +347,8 @@ class Compile(Memory):
         until(1)
         self.flush("s3", more=more, env={"MEMORIA_COMPILE_INTERVAL_MIN": "0"})
         until(2)
-        self.flush("s4", summarizer="exit 1", more=more, env={"MEMORIA_COMPILE_INTERVAL_MIN": "0"})  # nothing has changed
+        self.flush("s4", summarizer="exit 1", more=more,
+                   env={"MEMORIA_COMPILE_INTERVAL_MIN": "0"})  # nothing has changed
         until(2)
         state = self.state()
         state["last_compile"] -= 3600
@@ -399,7 +404,8 @@ class Log(Memory):
 
     @unittest.skipUnless(POSIX, "needs the C library's zones")
     def test_a_zone_that_is_not_there_is_said_and_local_time_taken(self):
-        for zone in ("Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "Europe/Berlin\x1b[31m", "zone.tab"):
+        for zone in ("Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe", "Europe/Berlin\x1b[31m",
+                     "zone.tab"):
             with self.subTest(zone):
                 status, _, errors = self.tool("log", "memory", "x", env={"MEMORIA_TZ": zone, "TZ": "XYZ-14"})
                 self.assertEqual(status, 0)
@@ -483,7 +489,8 @@ class Doctor(Memory):
         status, result = self.json("doctor", "memory")
         self.assertEqual(status, 1)
         found = " ".join(f"{finding['file']}: {finding['what']}\n" for finding in result["findings"])
-        for words in ("1 stale temporary file", "app.json: 4 backups", "1 conversation waiting", "state.json: cannot be used"):
+        for words in ("1 stale temporary file", "app.json: 4 backups", "1 conversation waiting",
+                      "state.json: cannot be used"):
             self.assertIn(words, found)
         self.assertEqual([(os.path.basename(lock["file"]), lock["mode"]) for lock in result["locks"]],
                          [(".memoria-00000000000000aa.tmp", "exclusive")])

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The whole pipeline of the tool with many processes at once, some of which fail and some of which are killed:
 
-storm      rounds of 8 flushes, with summarizers that fail, killed -9, and log entries of the Python original in between;
-           every context is in the log exactly once or still on disk, nothing is mixed, the state is JSON at every moment
+storm      rounds of 8 flushes, with summarizers that fail, killed -9, and log entries of the Python original in
+           between; every context is in the log exactly once or still on disk, nothing is mixed, the state is JSON at
+           every moment
 crash      one flush, and one compile, killed before each of its system calls in turn, then run again (needs strace)
 together   state and logs written in turn by the tool and by the Python original, each reading the other's
 detached   a flush outlives the SIGHUP that ends its hook, and holds none of the hook's pipes; one compile at a time
@@ -109,7 +110,8 @@ class Pipeline(unittest.TestCase):
             heading, *entries = re.split(r"^(?=### )", file.read_text(), flags=re.M)
             self.assertEqual(heading, f"# Daily log: {file.stem}\n\n")
             for entry in entries:
-                whole = re.fullmatch(r"### Session \(\d\d:\d\d\)\n\n(.*)\n<!-- memoria ([0-9a-f]{64}) -->\n\n", entry, re.S)
+                whole = re.fullmatch(r"### Session \(\d\d:\d\d\)\n\n(.*)\n<!-- memoria ([0-9a-f]{64}) -->\n\n", entry,
+                                     re.S)
                 if entry.startswith("### Python"):
                     self.assertRegex(entry, r"\A### Python (\d+)\n\n(- python \1\n){50}\n\Z")
                     counts["python"] += 1
@@ -174,14 +176,16 @@ class Pipeline(unittest.TestCase):
         for _ in range(3):
             self.run_tool("state", "memory/.memoria/state.json", "set", "/sessions", "{}")
             for file in sorted(self.contexts.glob("*.md")):
-                done = self.run_tool("flush", file, file.name.split(".")[0], "--dir", "memory", "--summarizer", SUMMARIZER,
+                done = self.run_tool("flush", file, file.name.split(".")[0], "--dir", "memory", "--summarizer",
+                                     SUMMARIZER,
                                      env={"FAILS": "-1", "COUNT": "/dev/null"}) if file.exists() else None
                 self.assertTrue(done is None or done.returncode == 0, done)
         counts = self.check_log(tags, killed)
         self.assertEqual(list(self.contexts.glob("*.md")), [])
         self.assertEqual([tags[mark] for mark in tags if counts[mark] != 1], [])
-        print(f"\nstorm: {len(tags)} contexts, {flushed} flushes ended well, {failed} failed, {killed} killed, {waiting} "
-              f"contexts waited; each is in the log once; {pythons} entries by Python; {watcher.reads} reads of the state")
+        print(f"\nstorm: {len(tags)} contexts, {flushed} flushes ended well, {failed} failed, {killed} killed, "
+              f"{waiting} contexts waited; each is in the log once; {pythons} entries by Python; "
+              f"{watcher.reads} reads of the state")
 
     def kill_at_each_call(self, command, prepare, check):
         """Runs a command, killed before each of its system calls that change something, one after the other."""
@@ -230,7 +234,8 @@ class Pipeline(unittest.TestCase):
             self.assertEqual(list(self.state()["sessions"]), ["s1"])
         points = self.kill_at_each_call(command, prepare, check)
         self.assertGreater(appended, 3)  # some of the kills came between the entry and the end
-        print(f"\ncrash: flush killed before each of {points} system calls, {appended} times after its entry was in the log")
+        print(f"\ncrash: flush killed before each of {points} system calls, {appended} times after its entry was in "
+              f"the log")
 
     def test_crash_of_a_compile(self):
         compiler = """cat > prompt; day=$(sed -n 's/^--- the log \\(.*\\) ---$/\\1/p' prompt); echo "$day" >> runs
@@ -267,7 +272,8 @@ class Pipeline(unittest.TestCase):
         state = self.memory / ".memoria" / "state.json"
         for i in range(5):
             (self.contexts / "c.md").write_text(f"TAG t{i}\n")
-            done = self.run_tool("flush", self.contexts / "c.md", f"s{i}", "--dir", "memory", "--summarizer", SUMMARIZER,
+            done = self.run_tool("flush", self.contexts / "c.md", f"s{i}", "--dir", "memory", "--summarizer",
+                                 SUMMARIZER,
                                  env={"FAILS": "-1", "COUNT": "/dev/null"})
             self.assertEqual(done.returncode, 0, done.stderr)
             value = python.load_json_with_recovery(state, None)
