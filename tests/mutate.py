@@ -6,9 +6,10 @@
 The header is parsed with libclang. In the definitions of the named parts every operator, condition, constant, returned
 truth value and removable statement becomes a mutant, and all mutants are compiled into one program, each behind a switch:
 `a < b` becomes `(on(17) ? a <= b : a < b)`. That program is the header's own tests and tests/failures.cpp, with ASan,
-UBSan and the library's assertions, as the sanitizer cells of matrix.sh. One run notes which test reaches which mutant; a
-mutant is then run with the tests that reach it, the quick ones first, and is killed if one fails, crashes or hangs. The
-suite "slow" and test cases that need more than --longest seconds of processor time are left out. Mutants that do not compile are dropped.
+UBSan and the library's assertions, as the sanitizer cells of matrix.sh; some further tests (CHECKS) are built the same
+way. One run notes which test reaches which mutant; a mutant is then run with the tests that reach it, the quick ones
+first, and is killed if one fails, crashes or hangs. The suite "slow" and test cases that need more than --longest seconds
+of processor time are left out. Mutants that do not compile are dropped.
 
 Prints each mutant that survives, then a summary. What mutants.txt explains counts neither as killed nor as a survivor.
 Fails below 90 % killed, or if one survives unexplained. The sample depends only on the seed and the header. Everything
@@ -40,8 +41,25 @@ PRELUDE = r"""
 #pragma once
 namespace mutation {
 extern int active;
-extern unsigned char reached[];
+extern unsigned char reached[1 << 20];
 inline bool on(int n) noexcept { return reached[n] = 1, active == n; }
+}
+"""
+SWITCH = r"""
+#include <cstdio>
+#include <cstdlib>
+namespace mutation {
+int active = std::getenv("MUTANT") != nullptr ? std::atoi(std::getenv("MUTANT")) : -1;
+unsigned char reached[1 << 20];
+struct at_exit {
+  ~at_exit() {
+    std::FILE* const out = std::getenv("MUTANT_REACHED") != nullptr ? std::fopen(std::getenv("MUTANT_REACHED"), "a") : nullptr;
+    for (int i = 0; out != nullptr && i < 1 << 20; ++i) {
+      if (reached[i] != 0) std::fprintf(out, "%d ", i);
+    }
+    if (out != nullptr) std::fclose(out);
+  }
+} at_exit_;
 }
 """
 LISTENER = r"""
@@ -51,8 +69,7 @@ LISTENER = r"""
 #include <cstring>
 #include <ctime>
 namespace mutation {
-int active = std::getenv("MUTANT") != nullptr ? std::atoi(std::getenv("MUTANT")) : -1;
-unsigned char reached[1 << 20];
+extern unsigned char reached[1 << 20];
 }
 struct tracer : doctest::IReporter {
   std::FILE* out = std::getenv("MUTANT_TRACE") != nullptr ? std::fopen(std::getenv("MUTANT_TRACE"), "w") : nullptr;
@@ -85,6 +102,15 @@ struct tracer : doctest::IReporter {
 };
 DOCTEST_REGISTER_LISTENER("tracer", 1, tracer);
 """
+
+# Further tests, for what survives the program: name, parts, source of a program, command.
+CHECKS = [
+    ("bad_input", PARTS, "tests/bad_input.cpp", ["{}", "-m"]),
+    ("json_conformance", "json", "tests/json/conformance.cpp", ["{}"]),
+    ("json_differential", "json", "tests/json/json_echo.cpp", [sys.executable, "-B", TOP + "/tests/json/differential.py", "{}", "0.2", "1"]),
+    ("links_differential", "wikilink,vault", "tests/links/dump_links.cpp",
+     [sys.executable, "-B", TOP + "/tests/links/differential.py", "{}", "1000"]),
+]
 
 COMPARISON = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"]}
 LOGICAL = {"&&": ["||"], "||": ["&&"]}
@@ -343,14 +369,15 @@ def compile_all(mutator, work):
     """Writes and compiles the program; gives its path and the mutants that had to be dropped."""
     with open(os.path.join(work, "mutation.hpp"), "w") as out:
         out.write(PRELUDE)
-    with open(os.path.join(work, "listener.cpp"), "w") as out:
-        out.write(LISTENER)
+    for name, content in (("listener.cpp", LISTENER), ("switch.cpp", SWITCH)):
+        with open(os.path.join(work, name), "w") as out:
+            out.write(content)
     header = os.path.join(work, "memoria_fs.hpp")
     base = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-D_GLIBCXX_ASSERTIONS", "-include",
             os.path.join(work, "mutation.hpp"), "-I", work]
     quick = [*base, "-fsyntax-only", "-x", "c++", header]
     full = [*base, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", os.path.join(TOP, "tests", "failures.cpp"),
-            os.path.join(work, "listener.cpp"), "-pthread", "-o", os.path.join(work, "mutants")]
+            os.path.join(work, "listener.cpp"), os.path.join(work, "switch.cpp"), "-pthread", "-o", os.path.join(work, "mutants")]
     dropped, command = set(), quick
     for attempt in range(24):
         with open(header, "w", encoding="utf-8") as out:
@@ -375,6 +402,42 @@ def compile_all(mutator, work):
     raise SystemExit("what was mutated does not compile")
 
 
+class Checks:
+    """The programs and scripts of CHECKS, built with the mutants in them."""
+
+    def __init__(self, work, parts):
+        self.work, self.seconds, self.reached, self.skipped = work, {}, {}, []
+        self.chosen = [c for c in CHECKS if set(c[1].split(",")) & set(parts)]
+        os.environ.setdefault("MEMORIA_FS_CORPORA", os.path.join(os.path.dirname(TOP), "shared", "corpora"))
+        for name, _, source, _ in list(self.chosen):
+            subprocess.run([CXX, "-std=c++17", "-O0", "-w", "-D_GLIBCXX_ASSERTIONS", "-include", os.path.join(work, "mutation.hpp"), "-I", work,
+                            os.path.join(TOP, source), os.path.join(work, "switch.cpp"), "-pthread", "-o", os.path.join(work, name)], check=True)
+            reached = os.path.join(work, name + ".reached")
+            before = os.times()
+            fate = self.run(name, -1, 600, os.path.join(work, "place"), {"MUTANT_REACHED": reached})
+            after = os.times()
+            self.seconds[name] = after.children_user + after.children_system - before.children_user - before.children_system
+            if fate not in (None, "skips"):
+                raise SystemExit(f"{name} fails without a mutation")
+            with open(reached, encoding="ascii") as numbers:
+                self.reached[name] = set(map(int, numbers.read().split()))
+
+    def run(self, name, mutant, seconds, directory, extra=None):
+        program = os.path.join(self.work, name)
+        command = next(c[3] for c in CHECKS if c[0] == name)
+        environment = dict(os.environ, TMPDIR=directory, MUTANT=str(mutant), **(extra or {}))
+        return run([word.replace("{}", program) for word in command], seconds, directory, environment)
+
+    def judge(self, mutant, directory):
+        """How many checks reach the mutant, and whether one notices it."""
+        names = [c[0] for c in self.chosen if mutant["id"] in self.reached[c[0]]]
+        for name in names:
+            fate = self.run(name, mutant["id"], self.seconds[name], directory)
+            if fate in ("fails", "hangs"):
+                return len(names), fate
+        return len(names), None
+
+
 def isolate():
     """Starts this script again where the root is read-only and /dev/shm is its own."""
     if os.environ.get("MEMORIA_FS_ISOLATED") == "yes":
@@ -395,9 +458,8 @@ def isolate():
     os.execvp("unshare", [*command, sys.executable, *sys.argv])
 
 
-def run_tests(program, mutant, names, seconds, directory):
-    """Whether these test cases, that need so many seconds, notice the mutant: "fails", "hangs" or None."""
-    pattern = ",".join(re.sub(r'[,\\"\[\]*;$]', "?", name) for name in names)
+def run(command, seconds, directory, environment):
+    """Whether a command that needs so many seconds of processor time "fails", "hangs", "skips" or does well: None."""
     shutil.rmtree(directory, ignore_errors=True)
     os.makedirs(directory)
     budget = int(2 + 5 * seconds)  # of processor time: does not depend on how busy the machine is
@@ -405,13 +467,25 @@ def run_tests(program, mutant, names, seconds, directory):
     def limit():
         resource.setrlimit(resource.RLIMIT_CPU, (budget, budget + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=directory,
+                               preexec_fn=limit, env=environment, start_new_session=True)
     try:
-        done = subprocess.run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              stdin=subprocess.DEVNULL, timeout=10 + 4 * budget, cwd=directory, preexec_fn=limit,
-                              env=dict(os.environ, TMPDIR=directory, MUTANT=str(mutant)))
+        status = process.wait(10 + 4 * budget)
     except subprocess.TimeoutExpired:
         return "hangs"
-    return "fails" if done.returncode != 0 else None
+    finally:
+        try:
+            os.killpg(process.pid, 9)
+        except ProcessLookupError:
+            pass
+        process.wait()
+    return {0: None, 77: "skips"}.get(status, "fails")
+
+
+def run_tests(program, mutant, names, seconds, directory):
+    """Whether these test cases notice the mutant."""
+    pattern = ",".join(re.sub(r'[,\\"\[\]*;$]', "?", name) for name in names)
+    return run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], seconds, directory, dict(os.environ, TMPDIR=directory, MUTANT=str(mutant)))
 
 
 def groups(names, seconds_of):
@@ -527,6 +601,9 @@ def main():
             print(f"fail on their own without a mutation: {', '.join(group)}")
             return 1
 
+    checks = Checks(work, options.parts.split(","))
+    print(f"beside them: {', '.join(f'{name} ({seconds:.1f} s)' for name, seconds in checks.seconds.items())}; {time.time() - began:.0f} s", flush=True)
+
     candidates = [m for m in mutator.mutants if m["id"] not in dropped and options.only in key_of(m)]
     random.Random(options.seed).shuffle(candidates)
     if options.count:
@@ -544,7 +621,8 @@ def main():
             fate = run_tests(program, mutant["id"], group, sum(seconds_of[n] for n in group), own.place)
             if fate is not None:
                 return mutant, fate, len(names)
-        return mutant, "survives" if names else "not reached", len(names)
+        more, fate = checks.judge(mutant, own.place)
+        return mutant, fate or ("survives" if names or more else "not reached"), len(names) + more
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for mutant, fate, reached_by in pool.map(judge, candidates):
