@@ -149,7 +149,10 @@ int compile(const invocation& call) {
     refused += done.refused;
     list.push_back(json::object(
         {{"log", json_text(name)}, {"notes", done.notes}, {"refused", done.refused}, {"cost_usd", done.cost}}));
-    if (!call.has("--json")) cout << name << ": " << counted(done.notes, "note") << " written\n";
+    const bool none = done.notes + done.refused == 0;
+    const std::string said = none ? "no note in the answer; one begins with a line === NAME.md ==="
+                                  : counted(done.notes, "note") + " written";
+    if (!call.has("--json")) cout << name << ": " << said << "\n";
   }
   const std::size_t left = logs.size() - list.size();
   call.report(json::object({{"compiled", list}, {"left", left}, {"problem", left ? json_text(problem) : json()}}), [&] {

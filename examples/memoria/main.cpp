@@ -21,7 +21,8 @@ std::string usage(const command& c) {
 // Two columns; the second may have several lines.
 void write_row(std::string row, std::size_t width, std::string_view second) {
   row = "  " + row + "  ";
-  row.resize(std::max(row.size(), width), ' ');
+  if (row.size() > width) cout << std::exchange(row, "") << "\n";
+  row.resize(width, ' ');
   for (const char c : second) row.append(1, c).append(c == '\n' ? width : 0, ' ');
   cout << row << "\n";
 }
@@ -32,7 +33,7 @@ of a daily log, logs become Markdown notes, and the [[links]] between the notes
 are looked after.
 
 )";
-  for (const command& c : commands) write_row(usage(c), 40, c.summary);
+  for (const command& c : commands) write_row(usage(c), 42, c.summary);
   cout << R"(
 Examples
   memoria log memory "chose SQLite"        into today's log
