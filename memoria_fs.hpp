@@ -10452,6 +10452,134 @@ DOCTEST_TEST_CASE("a link says where it stands and what it is made of") {
   }
 }
 
+DOCTEST_TEST_CASE("what makes a list item, a heading, a fence and a rule, at the edge of it") {
+  // Four columns are code, but not below an item; and not in a paragraph.
+  for (const char* item : {"- x", "+ x", "* x", "1. x", "0) x", "9. x", "-\tx", "+\r", " 1)\tx", "  * x"}) {
+    DOCTEST_CAPTURE(item);
+    DOCTEST_CHECK(notes_of(std::string(item) + "\n\n    [[b]]") == "b");
+  }
+  for (const char* other :
+       {"-x", ", x", "1x", "1, x", "1.x", "/. x", ":. x", "1", ". x", ") x", "1\\) x", "1234567890. x"}) {
+    DOCTEST_CAPTURE(other);
+    DOCTEST_CHECK(notes_of(std::string(other) + "\n\n    [[a]]") == "");
+  }
+  DOCTEST_CHECK(notes_of("123456789. x\n\n           [[b]]\n\n               [[a]]") == "b");
+  DOCTEST_CHECK(notes_of("1. x\n\n  [[b]]\n\n     [[a]]") == "b");
+  DOCTEST_CHECK(notes_of("-  x\n\n      [[b]]\n\n       [[a]]") == "b");
+  DOCTEST_CHECK(notes_of("-    x\n\n        [[b]]\n\n         [[a]]") == "b");
+  DOCTEST_CHECK(notes_of("-\n\n      [[a]]\n\n     [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("- x\ny\n\n      [[a]]\n\n     [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("- x\n\ny\n\n    [[a]]") == "");
+  DOCTEST_CHECK(notes_of("- x\n# y\n    [[a]]") == "");
+  DOCTEST_CHECK(notes_of("- x\n~~~\n~~~\n    [[a]]") == "");
+  DOCTEST_CHECK(notes_of(" \t[[a]]\n  \t[[a]]\n   \t[[a]]\n   [[b]]") == "b");
+  for (const char* heading : {"#", "# x", "###### x", "#\tx", "   # x"}) {
+    DOCTEST_CAPTURE(heading);
+    DOCTEST_CHECK(notes_of(std::string(heading) + "\n    [[a]]") == "");
+  }
+  for (const char* other : {"####### x", "#x", "\\# x", "=", "x\n    # x"}) {
+    DOCTEST_CAPTURE(other);
+    DOCTEST_CHECK(notes_of(std::string(other) + "\n    [[b]]") == "b");
+  }
+  for (const char* fence : {"~~~", "```", "   ```", "~~~ ` x", "```` x"}) {
+    DOCTEST_CAPTURE(fence);
+    DOCTEST_CHECK(notes_of(std::string(fence) + "\n\n[[a]]\n    " + fence + "\n[[a]]") == "");
+  }
+  DOCTEST_CHECK(notes_of("~~\n[[b]]\n~~") == "b");
+  DOCTEST_CHECK(notes_of("~~~\n~~\n[[a]]\n   ~~~~\t\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("    ~~~\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("> ```\n>\n> [[a]]\n> > [[a]]\n> ```\n> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("> ```\n\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of(">> ```\n>> [[a]]\n> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of(">\t~~~\n> [[a]]\n>\t~~~\n> [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("   > ```\n   > [[a]]\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("    > ```\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of(">     [[a]]\n>    [[b]]\n>\n>\t  [[a]]") == "b");
+}
+
+DOCTEST_TEST_CASE("what ends a paragraph ends a code span in it") {
+  for (const char* end : {"> x", "#", "###### x", "```\n```", "~~~\n~~~", "- x", "1) x", "***", "___", "---", "-",
+                          "===", "=", "|", "", " \t\r"}) {
+    DOCTEST_CAPTURE(end);
+    DOCTEST_CHECK(notes_of(std::string("one ` tick\n") + end + "\n[[b]] `") == "b");
+  }
+  for (const char* other : {"-- x", "=x", "#x", "####### x", "``", "~~", "-x", "1 x", "*x*", "> x"}) {
+    DOCTEST_CAPTURE(other);
+    const std::string quote(other[0] == '>' ? "> " : "");
+    DOCTEST_CHECK(notes_of(quote + "one ` tick\n" + other + "\n" + quote + "[[a]] `") == "");
+    DOCTEST_CHECK(notes_of(quote + "one $x\n" + other + "\n" + quote + "[[a]]$") == "");
+  }
+  DOCTEST_CHECK(notes_of("> one ` tick\n[[a]] `") == "");
+  DOCTEST_CHECK(notes_of("> one ` tick\n> > [[b]] `") == "b");
+  DOCTEST_CHECK(notes_of("| one ` |\n| [[b]] ` |") == "b");
+  DOCTEST_CHECK(notes_of("---\nx: ` \ny: \"[[b]]`\"\n---\n") == "b");
+  DOCTEST_CHECK(notes_of("[[a\n\nb]] [[c\n- d]] [[e|f\n# g]]\n[[h\ni]]") == "h\ni");
+}
+
+DOCTEST_TEST_CASE("math begins before something and ends after something that no digit follows") {
+  DOCTEST_CHECK(notes_of("$[[a]]$/ [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("$[[a]]$: [[b]]") == "b");
+  for (const char* text : {"$[[b]]$0",
+                           "$[[b]]$9",
+                           "$ [[b]]$",
+                           "$\t[[b]]$",
+                           "$\n[[b]]$",
+                           "$[[b]] $",
+                           "$[[b]]\n$",
+                           "$[[b]]\\$",
+                           "[[b]]$",
+                           "[[b]]$$",
+                           "$$[[b]]$",
+                           "$$$[[b]]",
+                           "$x$[[b]]$y$",
+                           "$$x$$[[b]]$$y$$",
+                           "$x\\$y$[[b]]",
+                           "<!-[[b]]-->",
+                           "<!---->[[b]]<!-- -->",
+                           "x <!-- -> [[b]]",
+                           "%[[b]]%%",
+                           "%% %% [[b]] %% %%",
+                           "%%%[[b]]"}) {
+    DOCTEST_CAPTURE(text);
+    DOCTEST_CHECK(notes_of(text) == "b");
+  }
+  for (const char* text :
+       {"$[[a]]$", "$x$5[[a]]$", "$$\n\n[[a]]$$", "x\n$$[[a]]$$", "<!--->[[a]]-->", "%%[[a]]%%", "<!-- [[a]]"}) {
+    DOCTEST_CAPTURE(text);
+    DOCTEST_CHECK(notes_of(text) == (std::string_view(text) == "<!--->[[a]]-->" ? "a" : ""));
+  }
+}
+
+DOCTEST_TEST_CASE("no reading depends on what lies beyond the text, and every part of a note can be read") {
+  const std::string_view whole =
+      "\xEF\xBB\xBF---\naliases: \"[[a|b]]\"\n--- \n# One ` #\n## [[two]] ##\nx\n===\n- [ ] ![[c#d#^e\\|f]]\n  1) "
+      "g\n\n     ~~~\n     [[h]]\n"
+      "     ~~~\n> > i `` j\n> [[k]] ``\n\n\t[[l]]\n\n| m |\n|---|\n| [[n\\|o]] |\n+\n\t12. $p$ [[q|]]$$r$$ %%s%% <!-- "
+      "t -->\n"
+      "```u\n[[v]]\n```\n***\n\\[[w]] [[[x]]] [[y\nz]] $1 `a` ``b`` \xC2\xA0[[\xE2\x80\x83"
+      "c\xE3\x80\x80]]\n[[d|e";
+  const auto all_of = [](std::string_view text) {
+    std::string out = notes_of(text) + "\n" + seed_targets(text);
+    for (const wikilink& link : wikilinks(text)) {
+      out += "\n" + std::to_string(link.offset) + "+" + std::to_string(link.length) + (link.frontmatter ? "f" : "");
+    }
+    return out;
+  };
+  for (std::size_t begin = 0; begin < whole.size(); begin += begin < 5 ? 1 : 29) {
+    for (std::size_t end = begin; end <= whole.size(); ++end) {
+      const std::string_view part = whole.substr(begin, end - begin);
+      const std::vector<char> alone(part.begin(), part.end());
+      const std::string read = all_of(part);
+      DOCTEST_CAPTURE(part);
+      DOCTEST_CHECK(read == all_of({alone.data(), alone.size()}));
+      for (const char* rest : {" ]]\n[[z]]", "``\n---\n", "# #$ $", ". x", "~~~%%-->"}) {
+        const std::string longer = std::string(part) + rest;
+        DOCTEST_CHECK(read == all_of(std::string_view(longer).substr(0, part.size())));
+      }
+    }
+  }
+}
+
 DOCTEST_TEST_CASE("an embed mark counts unless it is escaped") {
   DOCTEST_CHECK(notes_of("!![[a]] \\![[b]] ![[c]]![[d]]") == "!a ; b ; !c ; !d");
 }
