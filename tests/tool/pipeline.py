@@ -306,14 +306,20 @@ class Pipeline(unittest.TestCase):
         (self.here / "talk.jsonl").write_text(json.dumps({"role": "user", "content": "TAG one"}) + "\n")
         waits = "ps -o pid=,sess=,pgid= -p $PPID > ids; " + self.waits("done")
         agent = '"$0" hook session-end --dir memory --summarizer "$1" || exit; sleep 60'
+        reading, writing = os.pipe()  # some other pipe of the agent's
         hook = subprocess.Popen(["sh", "-c", agent, program(), waits], cwd=self.here, env=PLAIN, stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE, start_new_session=True)
+                                stdout=subprocess.PIPE, start_new_session=True, pass_fds=[writing])
+        os.close(writing)
         hook.stdin.write(b'{"session_id": "s1", "transcript_path": "talk.jsonl"}')
         hook.stdin.close()
         self.until(lambda: (self.here / "begun").exists())  # the flush is at work
         os.killpg(hook.pid, signal.SIGHUP)
         self.assertIn(b"saving the conversation", hook.stdout.read())  # ends: nobody else has the pipe
+        hook.stdout.close()
         self.assertEqual(hook.wait(), -signal.SIGHUP)
+        os.set_blocking(reading, False)
+        self.assertEqual(os.read(reading, 1), b"")
+        os.close(reading)
         self.assertFalse((self.memory / "daily").exists())
         pid, session, group = map(int, (self.here / "ids").read_text().split())
         self.assertEqual((session, group), (pid, pid))
@@ -323,11 +329,12 @@ class Pipeline(unittest.TestCase):
 
     def test_detached_is_what_makes_the_difference(self):
         (self.here / "talk.md").write_text("x")
-        command = [program(), "flush", "talk.md", "s1", "--dir", "memory", "--summarizer", self.waits("done")]
+        summarizer = f"( {self.waits('done')} ) & wait"
+        command = [program(), "flush", "talk.md", "s1", "--dir", "memory", "--summarizer", summarizer]
         flush = subprocess.Popen(command, cwd=self.here, env=PLAIN, start_new_session=True, stdout=subprocess.DEVNULL)
         self.until(lambda: (self.here / "begun").exists())
         os.killpg(flush.pid, signal.SIGHUP)
-        self.assertEqual(flush.wait(), -signal.SIGHUP)  # and the summarizer with it
+        self.assertEqual(flush.wait(), -signal.SIGHUP)  # and the summarizer with it, and what that had started
         self.until(lambda: not self.shells())
         self.assertTrue((self.here / "talk.md").exists())
 
