@@ -2045,6 +2045,12 @@ inline unsigned leading_zeros(std::uint64_t x) noexcept {  // x != 0
 #endif
 }
 
+inline std::size_t count_bits(std::uint64_t x) noexcept {  // pairs, fours, bytes, and all bytes into the highest
+  x -= x >> 1 & 0x5555555555555555;
+  x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
+  return static_cast<std::size_t>(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
+}
+
 inline void prefetch(const void* p) noexcept {  // soon to be read and written
 #if defined(__GNUC__) || defined(__clang__)
   __builtin_prefetch(p, 1);
@@ -4252,22 +4258,29 @@ inline std::size_t find_byte(std::string_view text, char c, std::size_t from, st
   return found == nullptr ? to : static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
-// The verdicts on two lanes of bytes from text[at] on, `lanes::bits` for each; where the text ends before, of a copy
-// filled up with zeros, which nothing looks for.
-constexpr std::size_t window = lanes::bits * 2 * lanes::width <= 64 ? 2 * lanes::width : lanes::width;
+// The verdicts on as many bytes as a mask holds; a verdict takes the address of `lanes::width` of them.
+constexpr std::size_t window = 64 / lanes::bits;
 
 template <class Verdict>
-std::uint64_t marks_at(std::string_view text, std::size_t at, Verdict verdict) noexcept {
-  char rest[window];
-  const char* p = text.data() + at;
-  if (text.size() - at < window) {
-    std::memset(rest, 0, window);
-    std::memcpy(rest, p, text.size() - at);
-    p = rest;
+std::uint64_t marks_of(const char* p, Verdict verdict) noexcept {
+  if constexpr (window == lanes::width) {
+    return verdict(p).verdict();
+  } else {
+    const lanes a = verdict(p), b = verdict(p + 16), c = verdict(p + 32), d = verdict(p + 48);
+    if (((a | b) | (c | d)).verdict() == 0) return 0;  // most often so, and cheaper to ask for
+    return (a.verdict() | b.verdict() << 16) | (c.verdict() << 32 | d.verdict() << 48);
   }
-  std::uint64_t marks = verdict(lanes::load(p)).verdict();
-  if constexpr (window > lanes::width) marks |= verdict(lanes::load(p + lanes::width)).verdict() << lanes::width;
-  return marks;
+}
+
+// From text[at] on; where the text ends before, on a copy filled up with zeros, which nothing looks for.
+template <class Verdict>
+std::uint64_t marks_at(std::string_view text, std::size_t at, Verdict verdict) noexcept {
+  const std::size_t left = text.size() - at;
+  if (left >= window) return marks_of(text.data() + at, verdict);
+  char rest[window];
+  std::memset(rest, 0, window);
+  std::memcpy(rest, text.data() + at, left);
+  return marks_of(rest, verdict);
 }
 
 // The first byte at or after `at` that the verdict holds for, else the end.
@@ -4280,57 +4293,41 @@ std::size_t find_where(std::string_view text, std::size_t at, Verdict verdict) n
   return text.size();
 }
 
-// In text[from, text.size()). What is left after full steps is counted with the bytes before it masked out: branches on
-// its length would be guessed wrong.
-inline std::size_t count_byte(std::string_view text, char c, std::size_t from = 0) noexcept {
-  constexpr std::size_t width = lanes::width, step = 2 * width;
-  struct masks {
-    char bytes[2 * step] = {};
-    constexpr masks() {
-      for (std::size_t i = step; i < 2 * step; ++i) bytes[i] = static_cast<char>(-1);
-    }
-  };
-  static constexpr masks mask;
-  const char* const p = text.data();
-  std::size_t count = 0;
-  if (text.size() < step) {
-    for (; from < text.size(); ++from) count += p[from] == c ? 1u : 0u;
+inline std::size_t sum_of(lanes counts) noexcept {
+  constexpr std::uint64_t pairs = 0x00FF00FF00FF00FF;
+  char bytes[lanes::width];
+  counts.store(bytes);
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < lanes::width; i += 8) {
+    const std::uint64_t eight = load_first_lowest(bytes + i);
+    sum += static_cast<std::size_t>(((eight & pairs) + (eight >> 8 & pairs)) * 0x0001000100010001 >> 48);
   }
-  while (from < text.size()) {
-    lanes sums = lanes::load(mask.bytes);
-    const std::size_t left = (text.size() - from) / step, end = from + (left < 126 ? left : 126) * step;
-    for (; from < end; from += step) {
-      sums = sums.add_verdict(lanes::load(p + from).is(c)).add_verdict(lanes::load(p + from + width).is(c));
-    }
-    if (left < 126) {
-      const char* const last = p + text.size() - step;
-      const char* const wanted = mask.bytes + (text.size() - from);
-      sums = sums.add_verdict(lanes::load(last).is(c) & lanes::load(wanted));
-      sums = sums.add_verdict(lanes::load(last + width).is(c) & lanes::load(wanted + width));
-      from = text.size();
-    }
-    std::uint64_t words[width / 8];
-    char bytes[width];
-    sums.store(bytes);
-    std::memcpy(words, bytes, sizeof words);
-    for (const std::uint64_t eight : words) {  // pairs of bytes, then all pairs into the highest
-      constexpr std::uint64_t pair = 0x00FF00FF00FF00FF;
-      count += static_cast<std::size_t>((((eight & pair) + (eight >> 8 & pair)) * 0x0001000100010001) >> 48);
-    }
-  }
-  return count;
+  return sum;
 }
 
-// Past the last `c`; 0 if there is none.
-inline std::size_t after_last(std::string_view text, char c) noexcept {
-  std::size_t end = text.size();
-  for (; end >= lanes::width; end -= lanes::width) {
-    const std::uint64_t hits = lanes::load(text.data() + end - lanes::width).equal(c);
-    if (hits != 0) return end - lanes::width + (63 - leading_zeros(hits)) / lanes::bits + 1;
+// Lines counted up to `at`.
+struct line_count {
+  std::size_t at = 0, line = 1, line_begin = 0;
+
+  void go_on(std::string_view text, std::size_t to) noexcept {
+    const auto newline = [](const char* p) { return lanes::load(p).is('\n'); };
+    const std::size_t line_before = line;
+    while (to - at >= window) {
+      lanes sums = {};
+      for (unsigned n = 0; n < 60 && to - at >= window; ++n, at += window) {
+        for (std::size_t i = at; i < at + window; i += lanes::width) {
+          sums = sums.add_verdict(newline(text.data() + i));
+        }
+      }
+      line += sum_of(sums);
+    }
+    std::uint64_t last = marks_at(text, at, newline) & ~(~std::uint64_t{0} << ((to - at) * lanes::bits));
+    line += count_bits(last);
+    for (; last == 0 && line != line_before; last = marks_at(text, at, newline)) at -= window;
+    if (last != 0) line_begin = at + (63 - leading_zeros(last)) / lanes::bits + 1;
+    at = to;
   }
-  while (end > 0 && text[end - 1] != c) --end;
-  return end;
-}
+};
 
 inline bool has_at(std::string_view text, std::size_t at, char c) noexcept { return at < text.size() && text[at] == c; }
 
@@ -4379,41 +4376,21 @@ inline std::string_view strip(std::string_view s) noexcept {
 
 // ---- the seed's reading
 
-// The first lane that any of four verdicts holds for; at least one does.
-inline std::size_t first_of_four(lanes a, lanes b, lanes c, lanes d) noexcept {
-  if constexpr (lanes::bits == 1) {
-    return trailing_zeros(a.verdict() | b.verdict() << 16 | c.verdict() << 32 | d.verdict() << 48);
-  } else {
-    const lanes::mask masks[4] = {a.verdict(), b.verdict(), c.verdict(), d.verdict()};
-    std::size_t i = 0;
-    while (masks[i] == 0) ++i;
-    return i * lanes::width + first_lane(masks[i]);
-  }
-}
-
-// The next "[[", else the end. Pairs are looked for where single brackets may be near, single ones (which the C library
-// finds several times faster) after a stretch without.
+// The next "[[", else the end. After a stretch without, single brackets are looked for, which the C library finds
+// several times faster.
 inline std::size_t find_brackets(std::string_view text, std::size_t at) noexcept {
-  constexpr std::size_t width = lanes::width, step = 4 * width, stretch = 16;
+  const auto pair = [](const char* p) { return lanes::load(p).is('[') & lanes::load(p + 1).is('['); };
   const char* const p = text.data();
-  const auto pairs = [p](std::size_t i) { return lanes::load(p + i).is('[') & lanes::load(p + i + 1).is('['); };
-  if (text.size() - at > width) {  // dense links: the next one is here
-    const lanes::mask nearby = pairs(at).verdict();
+  if (text.size() - at > lanes::width) {  // dense links: the next one is here
+    const lanes::mask nearby = pair(p + at).verdict();
     if (nearby != 0) return at + first_lane(nearby);
-    at += width;
+    at += lanes::width;
   }
-  while (text.size() - at > step) {
-    for (std::size_t n = 0; n < stretch && text.size() - at > step; ++n, at += step) {
-      const lanes a = pairs(at), b = pairs(at + width), c = pairs(at + 2 * width), d = pairs(at + 3 * width);
-      if (((a | b) | (c | d)).verdict() != 0) return at + first_of_four(a, b, c, d);
-    }
-    at = find_byte(text, '[', at, text.size());
-    if (has_at(text, at + 1, '[')) return at;
-    if (at < text.size()) ++at;
-  }
-  for (; text.size() - at > width; at += width) {
-    const lanes::mask found = pairs(at).verdict();
-    if (found != 0) return at + first_lane(found);
+  for (std::size_t n = 1; text.size() - at > window; ++n) {
+    const std::uint64_t pairs = marks_of(p + at, pair);
+    if (pairs != 0) return at + first_lane(pairs);
+    at += window;
+    if (n % (1024 / window) == 0) at = find_byte(text, '[', at, text.size());
   }
   for (; at + 1 < text.size(); ++at) {
     if (p[at] == '[' && p[at + 1] == '[') return at;
@@ -4669,7 +4646,7 @@ inline void begin_line(wikilink_scan& s) noexcept {
 }
 
 inline std::size_t find_backtick_or_newline(std::string_view text, std::size_t at) noexcept {
-  return find_where(text, at, [](lanes b) { return b.is('`') | b.is('\n'); });
+  return find_where(text, at, [](const char* p) { return lanes::load(p).is('`') | lanes::load(p).is('\n'); });
 }
 
 inline std::size_t after_code_span(wikilink_scan& s, std::size_t at) noexcept {
@@ -4725,7 +4702,8 @@ inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
   for (; at < s.text.size(); at = s.seen_end) {
     if (at >= s.seen_end) {
       prefetch(s.text, at + 1024);
-      s.seen = marks_at(s.text, at, [](lanes b) {
+      s.seen = marks_at(s.text, at, [](const char* p) {
+        const lanes b = lanes::load(p);
         return ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
       });
       s.seen_end = at + window;
@@ -4737,7 +4715,10 @@ inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
 }
 
 inline std::size_t find_link_byte(std::string_view text, std::size_t at) noexcept {
-  return find_where(text, at, [](lanes b) { return (b.is('[') | b.is(']')) | (b.is('|') | b.is('\n')); });
+  return find_where(text, at, [](const char* p) {
+    const lanes b = lanes::load(p);
+    return (b.is('[') | b.is(']')) | (b.is('|') | b.is('\n'));
+  });
 }
 
 // At "[[", the innermost of its run. Every try ends at the next "[[", so that no byte is looked at by two of them.
@@ -4813,14 +4794,14 @@ inline wikilink_scan start_scan(std::string_view text, bool include_code) noexce
 inline bool next_link(wikilink_scan& s, wikilink& link) noexcept {
   bracketed found;
   if (!(s.include_code ? next_match(s, found) : next_in_text(s, found))) return false;
-  const std::string_view text = s.text;
-  link.target = text.substr(found.open + 2, found.pipe - found.open - 2);
+  const char* const p = s.text.data();
+  link.target = {p + found.open + 2, found.pipe - found.open - 2};
   link.piped = found.pipe < found.close;
-  link.display = link.piped ? text.substr(found.pipe + 1, found.close - found.pipe - 1) : std::string_view();
-  link.embed = found.open > 0 && text[found.open - 1] == '!' && (s.include_code || !is_escaped(text, found.open - 1));
+  link.display = link.piped ? std::string_view(p + found.pipe + 1, found.close - found.pipe - 1) : std::string_view();
+  link.embed = found.open > 0 && p[found.open - 1] == '!' && (s.include_code || !is_escaped(s.text, found.open - 1));
   link.offset = found.open - (link.embed ? 1 : 0);
   link.length = found.close + 2 - link.offset;
-  if (s.frontmatter_end == unknown) s.frontmatter_end = find_frontmatter_end(text);
+  if (s.frontmatter_end == unknown) s.frontmatter_end = find_frontmatter_end(s.text);
   link.frontmatter = found.open < s.frontmatter_end;
   return true;
 }
@@ -4895,10 +4876,12 @@ MEMORIA_FS_INLINE wikilink_range wikilinks(std::string_view content, const wikil
 }
 
 MEMORIA_FS_INLINE text_position position_of(std::string_view content, std::size_t offset) {
-  const std::string_view before = content.substr(0, offset < content.size() ? offset : content.size());
+  const std::size_t end = offset < content.size() ? offset : content.size();
+  detail::line_count lines;
+  lines.go_on(content, end);
   text_position position;
-  position.line += detail::count_byte(before, '\n');
-  position.column = before.size() - detail::after_last(before, '\n') + 1;
+  position.line = lines.line;
+  position.column = end - lines.line_begin + 1;
   return position;
 }
 
@@ -7796,19 +7779,17 @@ class vault_builder {
 
   void read_note(std::uint32_t note, std::string_view text, const vault_names& names) {
     wikilink_scan s = start_scan(text, v_.options.include_code);
-    std::size_t line = 1, line_begin = 0, counted = 0;
-    for (wikilink link; next_link(s, link); counted = link.offset) {
-      const std::size_t lines = count_byte(text.substr(0, link.offset), '\n', counted);
-      if (lines != 0) line_begin = after_last(text.substr(0, link.offset), '\n');
-      line += lines;
-      const std::size_t column = link.offset - line_begin + 1;
+    line_count lines;
+    for (wikilink link; next_link(s, link);) {
+      lines.go_on(text, link.offset);
+      const std::size_t column = link.offset - lines.line_begin + 1;
       std::string_view target = link.target;
       const bool for_table =
           link.piped && !target.empty() && target.back() == '\\' && !(names.exact && v_.options.include_code);
       if (for_table) target.remove_suffix(1);
       vault_link found = {};
       found.target = intern(strip(target), names);
-      found.line = static_cast<std::uint32_t>(line);
+      found.line = static_cast<std::uint32_t>(lines.line);
       found.column = static_cast<unsigned>(column < longest_column ? column : longest_column) & longest_column;
       found.embed = link.embed;
       found.frontmatter = link.frontmatter;
