@@ -1721,21 +1721,26 @@ inline void append_utf8(std::string& out, char32_t c) {
   out.append(bytes, static_cast<std::size_t>(write_utf8(bytes, c) - bytes));
 }
 
-// Heap sort: <algorithm> alone would cost every user more than this file.
-template <class T>
-void sort_in_place(std::vector<T>& items) {
-  const auto sink = [&](std::size_t at, std::size_t size) {
-    for (std::size_t child; (child = 2 * at + 1) < size; at = child) {
-      if (child + 1 < size && items[child] < items[child + 1]) ++child;
-      if (!(items[at] < items[child])) return;
-      std::swap(items[at], items[child]);
+// Merge sort: <algorithm> alone would cost every user more than this file.
+template <class T, class Less>
+void sort_by_merging(std::vector<T>& items, Less less) {
+  std::vector<T> merged(items);
+  for (std::size_t width = 1; width < items.size(); width *= 2) {
+    for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {
+      const auto bound = [&](std::size_t at) { return at < items.size() ? at : items.size(); };
+      const std::size_t middle = bound(begin + width), end = bound(begin + 2 * width);
+      for (std::size_t left = begin, right = middle, to = begin; to < end; ++to) {
+        const bool take_right = left == middle || (right < end && less(items[right], items[left]));
+        merged[to] = std::move(items[take_right ? right++ : left++]);
+      }
     }
-  };
-  for (std::size_t i = items.size() / 2; i-- > 0;) sink(i, items.size());
-  for (std::size_t last = items.size(); last-- > 1;) {
-    std::swap(items[0], items[last]);
-    sink(0, last);
+    items.swap(merged);
   }
+}
+
+template <class T>
+void sort_by_merging(std::vector<T>& items) {
+  sort_by_merging(items, [](const T& a, const T& b) { return a < b; });
 }
 
 }  // namespace detail
@@ -5316,7 +5321,7 @@ inline std::vector<std::string> list_beneath(const confined_root* root, std::str
     return true;
   };
   if (s.failed() || !os::list(*listed, take, s)) return {};
-  sort_in_place(names);
+  sort_by_merging(names);
   return names;
 }
 
@@ -6793,7 +6798,7 @@ inline void prune_backups(const target& t, unsigned keep) {
       backups.push_back({name.substr(0, name.rfind('Z')), {name.size(), name}});
     return true;
   }, ignored);
-  sort_in_place(backups);
+  sort_by_merging(backups);
   for (std::size_t i = 0; i + keep < backups.size(); ++i)
     os::unlink_at(*t.dir, backups[i].second.second.c_str(), ignored);
 }
@@ -7173,23 +7178,6 @@ inline void append_folded(std::string& out, std::string_view name) {
   }
 }
 
-// Merge sort: fewer comparisons than a heap needs, and names are dear to compare.
-template <class T, class Less>
-void sort_by_merging(std::vector<T>& items, Less less) {
-  std::vector<T> merged(items);
-  for (std::size_t width = 1; width < items.size(); width *= 2) {
-    for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {
-      const auto bound = [&](std::size_t at) { return at < items.size() ? at : items.size(); };
-      const std::size_t middle = bound(begin + width), end = bound(begin + 2 * width);
-      for (std::size_t left = begin, right = middle, to = begin; to < end; ++to) {
-        const bool take_right = left == middle || (right < end && less(items[right], items[left]));
-        merged[to] = items[take_right ? right++ : left++];
-      }
-    }
-    items.swap(merged);
-  }
-}
-
 // The first of [low, high) that `before` does not hold for.
 template <class Before>
 std::size_t partition_point(std::size_t low, std::size_t high, Before before) {
@@ -7231,7 +7219,7 @@ inline bool normalize_name(std::string_view name, std::string& out) {
 // folder.
 class vault_names {
  public:
-  static constexpr std::uint32_t none = 0xFFFFFFFF;
+  static constexpr std::uint32_t none = 0x1FFFFFFF;  // numbers have 29 bits, so that three are left beside them
   enum class sort_of { note, file, alias };
 
   bool exact = false;            // what ends in ".md" by its path, byte for byte; else all of it folded
@@ -7258,7 +7246,7 @@ class vault_names {
 
   // In this order: notes, files, aliases. False: there are too many.
   bool add(std::string_view name, sort_of s, std::uint32_t note = none) {
-    if (text_.size() + name.size() >= none || ends_.size() >= none / 2) return false;
+    if (text_.size() + name.size() >= 0xFFFFFFFF || ends_.size() >= none) return false;
     text_.append(name);
     ends_.push_back(static_cast<std::uint32_t>(text_.size()));
     text_ += '\0';
@@ -7271,36 +7259,40 @@ class vault_names {
   void build() {
     std::vector<std::uint64_t> order;  // the best first: a note before a file before an alias, then the shortest path
     for (std::uint32_t i = 0; i < size(); ++i) {
-      if (i == hidden || leads_to(i) == hidden || (exact && !ends_with(name(i), ".md"))) continue;
+      if (i == hidden || leads_to(i) == hidden) continue;
       const std::uint64_t length = name(i).size() < 0xFFFF ? name(i).size() : 0xFFFF;
       order.push_back(std::uint64_t(sort(i)) << 48 | length << 32 | i);
     }
-    if (!exact) sort_by_merging(order, [](std::uint64_t a, std::uint64_t b) { return a < b; });
-    std::vector<entry> found;
+    if (!exact) sort_by_merging(order);
+    std::vector<found_key> found;
     found.reserve(order.size());
     std::string key;
     for (const std::uint64_t ranked : order) each_key(static_cast<std::uint32_t>(ranked), key, found);
     std::size_t buckets = 1;
     while (buckets * 4 < found.size()) buckets *= 2;
     first_.assign(buckets + 1, 0);
-    for (const entry& e : found) ++first_[bucket_of(e.hash) + 1];
-    for (std::size_t b = 0; b < buckets; ++b) first_[b + 1] += first_[b];
+    for (const found_key& k : found) ++first_[bucket_of(k.hash)];
+    for (std::size_t b = 1; b <= buckets; ++b) first_[b] += first_[b - 1];
     entries_.resize(found.size());
     entries_.shrink_to_fit();
-    std::vector<std::uint32_t> next(first_);
-    for (const entry& e : found) entries_[next[bucket_of(e.hash)]++] = e;
+    for (std::size_t i = found.size(); i-- > 0;) {  // from the last, so that the best of a bucket comes first
+      entries_[--first_[bucket_of(found[i].hash)]] = (found[i].hash & ~none) | found[i].item;
+    }
     ends_.shrink_to_fit();
     text_.shrink_to_fit();
   }
 
-  // The entry of the best item that has this key, and the next best after it; none if there is none.
-  std::uint32_t find(std::string_view key) const {
-    if (entries_.empty()) return none;
+  // The first entry, from `e` on, whose item has this key: the best one, if `e` is 0. None: there is none.
+  std::uint32_t find(std::string_view key, std::uint32_t e = 0) const {
     const auto hashed = static_cast<std::uint32_t>(hash(key));
-    return search(key, hashed, first_[bucket_of(hashed)]);
+    const std::size_t bucket = bucket_of(hashed);
+    for (e = e < first_[bucket] ? first_[bucket] : e; e < first_[bucket + 1]; ++e) {
+      if ((entries_[e] ^ hashed) <= none && has_key(item_of(e), key)) return e;
+    }
+    return none;
   }
-  std::uint32_t next_of(std::uint32_t e, std::string_view key) const { return search(key, entries_[e].hash, e + 1); }
-  std::uint32_t item_of(std::uint32_t e) const noexcept { return entries_[e].item; }
+  std::uint32_t next_of(std::uint32_t e, std::string_view key) const { return find(key, e + 1); }
+  std::uint32_t item_of(std::uint32_t e) const noexcept { return entries_[e] & none; }
   // Whether something else of the same sort has the key, too.
   bool has_rival(std::uint32_t e, std::string_view key) const {
     const std::uint32_t best = item_of(e);
@@ -7317,7 +7309,7 @@ class vault_names {
   }
 
  private:
-  struct entry {
+  struct found_key {
     std::uint32_t hash, item;
   };
 
@@ -7326,7 +7318,7 @@ class vault_names {
     return exact || sort(i) == sort_of::note ? n.substr(0, n.size() - 3) : n;
   }
 
-  void each_key(std::uint32_t i, std::string& key, std::vector<entry>& found) const {
+  void each_key(std::uint32_t i, std::string& key, std::vector<found_key>& found) const {
     if (exact) return found.push_back({static_cast<std::uint32_t>(hash(stem(i))), i});
     key.clear();
     append_folded(key, stem(i));
@@ -7358,16 +7350,8 @@ class vault_names {
 
   std::size_t bucket_of(std::uint32_t hash) const noexcept { return hash & (first_.size() - 2); }
 
-  std::uint32_t search(std::string_view key, std::uint32_t hash, std::uint32_t e) const {
-    for (const std::uint32_t end = first_[bucket_of(hash) + 1]; e < end; ++e) {
-      if (entries_[e].hash == hash && has_key(entries_[e].item, key)) return e;
-    }
-    return none;
-  }
-
   std::string text_;
-  std::vector<std::uint32_t> ends_, aliased_, first_;
-  std::vector<entry> entries_;
+  std::vector<std::uint32_t> ends_, aliased_, first_, entries_;  // an entry: an item, and three bits of its key's hash
   std::uint32_t notes_ = 0, files_ = 0;
   std::uint64_t salt_[2];
 };
@@ -7410,7 +7394,7 @@ class vault_lister {
       if (f.folder && !list(f, s)) return false;
       if (md && !f.folder) {
         if (!v_.names.add(name(f), vault_names::sort_of::note)) return too_many(s);
-      } else if (md || !f.folder) {  // a folder, too, exists under that name, which exact resolution asks for
+      } else if (md || !(f.folder || v_.names.exact)) {  // a folder named so exists, too, which exact resolution asks
         files_.push_back({f.at, f.size - (f.folder ? 1 : 0), false});
       }
     }
@@ -7608,8 +7592,12 @@ void each_anchor(std::string_view text, F&& found) {
 // ---- resolution
 
 struct resolution {
-  link_status status;
-  std::uint32_t item = vault_names::none;
+  std::uint32_t item : 29;
+  std::uint32_t status : 3;
+
+  resolution(link_status s, std::uint32_t leads_to = vault_names::none) noexcept
+      : item(leads_to & vault_names::none), status(static_cast<std::uint32_t>(s) & 7) {}
+  bool is(link_status s) const noexcept { return status == static_cast<std::uint32_t>(s); }
 };
 
 // What several places share while they resolve: memory that is not allocated for each link.
@@ -7705,14 +7693,9 @@ inline resolution resolve_name(resolver& r, std::string_view note, std::uint32_t
 
 // ---- the graph
 
-struct vault_link {  // 16 bytes, because there are many; the note it stands in follows from its place
-  std::uint32_t target, item, line;
+struct vault_link {  // 12 bytes, because there are many: the note it stands in follows from its place
+  std::uint32_t target, line;
   std::uint32_t column : 27, status : 3, embed : 1, frontmatter : 1;
-
-  void set(link_status to, std::uint32_t leads_to) noexcept {
-    status = static_cast<unsigned>(to) & 7;
-    item = leads_to;
-  }
 };
 constexpr std::size_t longest_column = (1u << 27) - 1;
 
@@ -7723,6 +7706,7 @@ struct vault_index {
   bool symlinks = false;
   std::string target_text;
   std::vector<std::uint32_t> target_ends;
+  std::vector<resolution> meanings;  // of each target; no_anchor: it depends on where the link stands
   std::vector<vault_link> links;
   std::vector<std::uint32_t> first_link, inbound, first_backlink, backlinks, orphans;
   std::vector<bool> unreadable;
@@ -7758,7 +7742,7 @@ class vault_builder {
     v_.unreadable.assign(walk.names.notes(), false);
     read_notes(walk, progress, [&](std::uint32_t i, std::string_view text, bool read) {
       v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
-      if (read && (v_.links.size() + text.size() / 5 >= none || v_.target_text.size() + text.size() >= none)) {
+      if (read && (v_.links.size() + text.size() / 5 >= limit || v_.target_text.size() + text.size() >= limit)) {
         walk.failures.push_back({std::string(walk.names.name(i)), std::make_error_code(std::errc::file_too_large)});
         read = false;
       }
@@ -7775,7 +7759,7 @@ class vault_builder {
   }
 
  private:
-  static constexpr std::uint32_t none = vault_names::none;
+  static constexpr std::uint32_t none = vault_names::none, limit = 0xFFFFFFFF;
 
   void read_note(std::uint32_t note, std::string_view text, const vault_names& names) {
     wikilink_scan s = start_scan(text, v_.options.include_code);
@@ -7809,8 +7793,8 @@ class vault_builder {
     const std::uint64_t hash = names.hash(text) >> 32;
     for (std::size_t slot = static_cast<std::size_t>(hash) & last;; slot = (slot + 1) & last) {
       const auto seen = static_cast<std::uint32_t>(slots_[slot]) - 1;
-      if (slots_[slot] >> 32 == hash && seen != none && v_.target(seen) == text) return seen;
-      if (seen != none) continue;
+      if (slots_[slot] >> 32 == hash && seen != limit && v_.target(seen) == text) return seen;
+      if (seen != limit) continue;
       v_.target_text += text;
       v_.target_ends.push_back(static_cast<std::uint32_t>(v_.target_text.size()));
       slots_[slot] = hash << 32 | v_.target_ends.size();
@@ -7835,50 +7819,64 @@ class vault_builder {
     v_.target_ends.shrink_to_fit();
     v_.target_text.shrink_to_fit();
     v_.names.build();
-    sort_by_merging(anchors_, [](std::uint64_t a, std::uint64_t b) { return a < b; });
+    sort_by_merging(anchors_);
     resolve_all();
-    list_backlinks();
   }
 
-  // Most targets mean the same wherever they stand: those are resolved once. Then inbound counts.
+  // Most targets mean the same wherever they stand: those are resolved once. Then inbound counts, orphans, backlinks.
   void resolve_all() {
     const std::uint32_t notes = v_.names.notes();
     resolver r = v_.make_resolver();
-    std::vector<resolution> known(v_.target_ends.size(), resolution{link_status::no_anchor, none});
-    std::vector<std::uint32_t> last_source(notes, none);
+    v_.meanings.assign(v_.target_ends.size(), link_status::no_anchor);
+    std::vector<std::uint32_t> destinations, last_source(notes, none);
+    destinations.reserve(v_.links.size());
     v_.inbound.assign(notes, 0);
     v_.first_backlink.assign(notes + std::size_t{1}, 0);
-    each_link([&](std::uint32_t source, vault_link& link) {
-      resolution now = known[link.target];
-      if (now.status == link_status::no_anchor) {
-        const std::string_view target = v_.target(link.target);
-        now = resolve(v_, r, target, source);
-        const char first = target.empty() ? '#' : target.front();
-        const bool depends_on_source = now.status == link_status::ambiguous || first == '.' || first == '#';
-        if (!depends_on_source || v_.names.exact) known[link.target] = now;
+    for (std::uint32_t source = 0; source < notes; ++source) {
+      for (std::uint32_t i = v_.first_link[source]; i < v_.first_link[source + std::size_t{1}]; ++i) {
+        vault_link& link = v_.links[i];
+        resolution now = v_.meanings[link.target];
+        if (now.is(link_status::no_anchor)) {
+          const std::string_view target = v_.target(link.target);
+          now = resolve(v_, r, target, source);
+          const char first = target.empty() ? '#' : target.front();
+          const bool depends_on_source = now.is(link_status::ambiguous) || first == '.' || first == '#';
+          if (!depends_on_source || v_.names.exact) v_.meanings[link.target] = now;
+        }
+        link.status = now.status;
+        if (v_.options.check_anchors && now.is(link_status::ok) && now.item < notes) check_anchors(link, now.item);
+        ++v_.counts[link.status];
+        destinations.push_back(now.item < notes && now.item != source ? now.item : none);
+        if (destinations.back() == none) continue;
+        ++v_.first_backlink[now.item];
+        if (std::exchange(last_source[now.item], source) != source) ++v_.inbound[now.item];
       }
-      link.set(now.status, now.item);
-      if (v_.options.check_anchors && now.status == link_status::ok && now.item < notes) check_anchor(link);
-      ++v_.counts[link.status];
-      if (link.item >= notes || link.item == source) return;
-      ++v_.first_backlink[link.item + std::size_t{1}];
-      if (std::exchange(last_source[link.item], source) != source) ++v_.inbound[link.item];
-    });
+    }
+    for (std::uint32_t i = 0; i < notes; ++i) {
+      v_.first_backlink[i + std::size_t{1}] += v_.first_backlink[i];
+      if (v_.inbound[i] == 0) v_.orphans.push_back(i);
+    }
+    v_.orphans.shrink_to_fit();
+    v_.backlinks.resize(v_.first_backlink[notes]);
+    for (std::size_t i = destinations.size(); i-- > 0;) {
+      if (destinations[i] == none) continue;
+      v_.backlinks[--v_.first_backlink[destinations[i]]] = static_cast<std::uint32_t>(i);
+    }
   }
 
-  void check_anchor(vault_link& link) {
+  void check_anchors(vault_link& link, std::uint32_t note) {
+    if (v_.unreadable[note]) return;
     wikilink parts;
     parts.target = v_.target(link.target);
     const anchor a = anchor_of(parts);
-    if (v_.unreadable[link.item]) return;
-    bool there = a.block.empty() || has_anchor(link.item, a.block, 'b');
+    bool there = a.block.empty() || has_anchor(note, a.block, 'b');
     for (std::string_view rest = a.heading; !rest.empty() && there;) {
       const std::size_t cut = rest.find('#');
       const std::string_view one = strip(rest.substr(0, cut));
-      there = one.empty() || has_anchor(link.item, one, 'h');
+      there = one.empty() || has_anchor(note, one, 'h');
       rest = cut == std::string_view::npos ? std::string_view() : rest.substr(cut + 1);
     }
-    if (!there) link.set(link_status::no_anchor, link.item);
+    if (!there) link.status = static_cast<unsigned>(link_status::no_anchor) & 7;
   }
 
   bool has_anchor(std::uint32_t note, std::string_view text, char sort) const {
@@ -7886,31 +7884,6 @@ class vault_builder {
     const auto below = [&](std::size_t i) { return anchors_[i] < wanted; };
     const std::size_t found = partition_point(0, anchors_.size(), below);
     return found < anchors_.size() && anchors_[found] == wanted;
-  }
-
-  // Orphans, and the links to each note in the order of the links.
-  void list_backlinks() {
-    const std::uint32_t notes = v_.names.notes();
-    for (std::uint32_t i = 0; i < notes; ++i) {
-      v_.first_backlink[i + std::size_t{1}] += v_.first_backlink[i];
-      if (v_.inbound[i] == 0) v_.orphans.push_back(i);
-    }
-    v_.orphans.shrink_to_fit();
-    v_.backlinks.resize(v_.first_backlink[notes]);
-    std::vector<std::uint32_t> next(v_.first_backlink);
-    each_link([&](std::uint32_t source, const vault_link& link) {
-      const auto number = static_cast<std::uint32_t>(&link - v_.links.data());
-      if (link.item < notes && link.item != source) v_.backlinks[next[link.item]++] = number;
-    });
-  }
-
-  template <class F>
-  void each_link(F&& visit) const {
-    for (std::uint32_t source = 0; source < v_.names.notes(); ++source) {
-      for (std::uint32_t i = v_.first_link[source]; i < v_.first_link[source + std::size_t{1}]; ++i) {
-        visit(source, v_.links[i]);
-      }
-    }
   }
 
   vault_index& v_;
@@ -7929,7 +7902,12 @@ MEMORIA_FS_INLINE graph_link item_at(const vault_index& v, std::size_t i, const 
   out.target = v.target(link.target);
   out.index = i;
   out.source = v.source_of(i);
-  if (link.item < v.names.notes()) out.destination = link.item;
+  resolution meaning = v.meanings[link.target];
+  if (meaning.is(link_status::no_anchor)) {
+    resolver r = v.make_resolver();
+    meaning = resolve(v, r, out.target, static_cast<std::uint32_t>(out.source));
+  }
+  if (meaning.item < v.names.notes()) out.destination = meaning.item;
   out.position.line = link.line;
   out.position.column = link.column;
   out.status = static_cast<link_status>(link.status);
@@ -8325,7 +8303,7 @@ class article_rename {
     const resolution was = resolve_in(before_->names, source, note);
     if (was.item == none) return std::nullopt;
     const resolution now = resolve_in(after_, source, note);
-    if (now.item == was.item && (now.status == was.status || now.status == link_status::ok)) return std::nullopt;
+    if (now.item == was.item && (now.status == was.status || now.is(link_status::ok))) return std::nullopt;
     std::string full(after_.name(was.item));
     if (full.find_first_of("[]|#^\r\n") != std::string::npos) return std::nullopt;
     const bool keep_md = ends_with(note, ".md") && !after_.exact;
@@ -8340,7 +8318,7 @@ class article_rename {
     if (!path_from_root) {
       const std::string same_style = full.substr(begin + 1);
       const resolution short_one = resolve_in(after_, source, same_style);
-      if (short_one.item == was.item && short_one.status == link_status::ok) return same_style;
+      if (short_one.item == was.item && short_one.is(link_status::ok)) return same_style;
     }
     return full;
   }
