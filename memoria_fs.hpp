@@ -4318,12 +4318,9 @@ struct line_count {
     const auto newline = [](const char* p) { return lanes::load(p).is('\n'); };
     const std::size_t line_before = line;
     while (to - at >= window) {
+      const std::size_t windows = (to - at) / window, end = at + (windows < 60 ? windows : 60) * window;
       lanes sums = {};
-      for (unsigned n = 0; n < 60 && to - at >= window; ++n, at += window) {
-        for (std::size_t i = at; i < at + window; i += lanes::width) {
-          sums = sums.add_verdict(newline(text.data() + i));
-        }
-      }
+      for (; at < end; at += lanes::width) sums = sums.add_verdict(newline(text.data() + at));
       line += sum_of(sums);
     }
     std::uint64_t last = marks_at(text, at, newline) & ~(~std::uint64_t{0} << ((to - at) * lanes::bits));
