@@ -536,6 +536,7 @@ struct wikilink_scan {
   unsigned quotes = 0;               // how deep this line is in block quotes
   unsigned depth = 0;                // open list items, and the column at which the content of each begins
   unsigned columns[max_depth] = {};
+  unsigned item_quotes[max_depth] = {};  // and in how many block quotes each lies
   char fence = 0;                    // inside fenced code: its character
   bool unclosed_math = false;        // no dollar ahead in this paragraph that could close
   bool no_block_math = false;        // no "$$" ahead
@@ -546,6 +547,7 @@ struct wikilink_scan {
   bool single_line = false;          // this line is a block of its own: a heading, a table row, a property
   bool in_paragraph = false;         // the line before was text: what is indented here is no code
   bool indented_code = false;        // the line before was indented code
+  bool empty_item = false;           // the line before was the marker of a list item and nothing else
 };
 
 }  // namespace detail
@@ -1380,7 +1382,7 @@ bool wiki_article_exists(std::string_view link, const path& knowledge_dir);
 // How many notes link to `target`: a note counts once, if parse_wikilink of one of its extract_wikilinks equals
 // `target` byte for byte (so [[target|display]] counts, [[target#heading]] does not, and code counts). `exclude` leaves
 // out one note, absolute or relative to the current directory. Reads every note: for more than one target use
-// link_graph. Errors: a directory or note that cannot be read.
+// link_graph. A note that vanishes meanwhile links to nothing. Errors: a directory or note that cannot be read.
 std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, const path& exclude,
                                 std::error_code& ec);
 std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir, std::error_code& ec);
@@ -1584,8 +1586,9 @@ struct rename_report {
 //
 // Errors: std::errc::file_exists (`to` is there and differs: nothing is clobbered), no_such_file_or_directory,
 // errc::unsafe_path (a name that leaves the directory, is absolute, hidden, not UTF-8, or holds what a link cannot:
-// []|#^ and line breaks), errc::changed_meanwhile (a note kept changing; the old note is still there, call again), the
-// system's own. After an error every link still leads somewhere, and the same call again finishes.
+// []|#^ and line breaks), errc::changed_meanwhile (a note kept changing; the old note is still there, call again),
+// errc::lock_unsupported (two renames could not be kept apart; a dry run takes no lock), the system's own. After an
+// error every link still leads somewhere, and the same call again finishes.
 rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
                              const rename_options& options, std::error_code& ec);
 rename_report rename_article(const path& directory, std::string_view from, std::string_view to, std::error_code& ec);
@@ -4543,7 +4546,9 @@ inline void skip_indent(std::string_view text, line_prefix& p) noexcept {
 inline void enter_containers(const wikilink_scan& s, line_prefix& p) noexcept {
   for (;;) {
     skip_indent(s.text, p);
-    for (; p.items < s.depth && p.column >= s.columns[p.items]; ++p.items) p.base = s.columns[p.items];
+    while (p.items < s.depth && p.quotes == s.item_quotes[p.items] && p.column >= s.columns[p.items]) {
+      p.base = s.columns[p.items++];
+    }
     const bool quote =
         has_at(s.text, p.at, '>') && p.column < p.base + 4 && (s.fence == 0 || p.quotes < s.fence_quotes);
     if (!quote) return;
@@ -4588,9 +4593,11 @@ inline void enter_items(wikilink_scan& s, line_prefix& p) noexcept {
     const unsigned content = text_follows && p.column <= after + 4 ? p.column : after + 1;
     s.depth = p.items < wikilink_scan::max_depth ? p.items + 1 : p.items;
     s.columns[s.depth - 1] = content;
+    s.item_quotes[s.depth - 1] = p.quotes;
     p.items = s.depth;
     p.base = content;
     s.in_paragraph = false;
+    s.empty_item = !text_follows;
     enter_containers(s, p);
   }
 }
@@ -4598,7 +4605,9 @@ inline void enter_items(wikilink_scan& s, line_prefix& p) noexcept {
 // At the beginning of a line: skips it if it is code or blank, else moves to its content.
 inline void begin_line(wikilink_scan& s) noexcept {
   const std::string_view text = s.text;
-  if (text[s.at] == '\n' && s.fence_quotes == 0) {
+  const unsigned empty_items = std::exchange(s.empty_item, false) ? 1 : 0;  // a blank line ends such an item (CM 5.2)
+  if (text[s.at] == '\n' && s.fence_quotes == 0 && s.quotes == 0) {
+    s.depth -= empty_items;
     s.in_paragraph = false;
     ++s.at;
     return;
@@ -4636,6 +4645,7 @@ inline void begin_line(wikilink_scan& s) noexcept {
     s.single_line = heading || (!blank && text[p.at] == '|');
     s.in_paragraph = !blank && !code && !heading;
   } else {
+    if (blank && p.items < s.depth) s.depth = p.quotes == s.item_quotes[p.items] ? s.depth - empty_items : p.items;
     s.in_paragraph = false;
   }
   s.quotes = p.quotes;
@@ -8013,26 +8023,28 @@ inline bool links_to(std::string_view text, std::string_view target) {
 
 inline std::size_t count_inbound(std::string_view target, const path& directory, const path& exclude, status& s) {
   vault_walk walk;
-  os::info left_out;
+  os::info left_out, found;
+  const auto gone = [](std::error_code code) {
+    return code == std::errc::no_such_file_or_directory || code == std::errc::not_a_directory;
+  };
   status own;
-  if (!exclude.empty() && !os::get_info_path(exclude, left_out, own) &&
-      own.code != std::errc::no_such_file_or_directory && own.code != std::errc::not_a_directory) {
-    return s.fail(own.step, own.code), 0;
-  }
+  if (!exclude.empty() && !os::get_info_path(exclude, left_out, own) && !gone(own.code)) return s.fail(own), 0;
   if (!list_vault(directory, false, walk, s)) return 0;
   std::size_t count = 0;
   path::string_type native;
   read_notes(walk, {}, [&](std::uint32_t i, std::string_view text, bool) {
     if (!links_to(text, target)) return;
-    os::info found;
+    status unstated;
     const bool excluded = left_out.type != os::kind::none &&
-                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, s) &&
+                          os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, unstated) &&
                           found.same_file(left_out);
+    if (unstated.failed() && !gone(unstated.code)) s.fail(unstated);
     if (!excluded) ++count;
   });
-  if (walk.failures.empty()) return s.failed() ? 0 : count;
-  s.fail("read", walk.failures[0].code, walk.failures[0].name);
-  return 0;
+  for (const graph_failure& f : walk.failures) {
+    if (!gone(f.code)) s.fail("read", f.code, f.name);
+  }
+  return s.failed() ? 0 : count;
 }
 
 }  // namespace detail
@@ -8110,7 +8122,7 @@ class article_rename {
     if (!options_.dry_run) {
       std::error_code ec;
       one_at_a_time = file_lock(directory_ / ".memoria.lock", ec);
-      if (ec && ec != errc::lock_unsupported) return s.fail("lock", ec, ".memoria.lock");
+      if (ec) return s.fail("lock", ec, ".memoria.lock");
     }
     graph_options how;
     how.resolve = options_.resolve;
@@ -10327,6 +10339,16 @@ DOCTEST_TEST_CASE("indented code is skipped, indented text is not") {
 DOCTEST_TEST_CASE("an empty item begins a list, but not in a paragraph; items may lie deeper than anybody counts") {
   DOCTEST_CHECK(notes_of("*\n    [[b]]\n") == "b");
   DOCTEST_CHECK(notes_of("text\n*\n\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("*\n\n    [[a]]\n") == "");  // at most one blank line begins an item
+  DOCTEST_CHECK(notes_of("1. \n \n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("> *\n>\n>     [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("- -\n\n      [[a]]\n\n  [[b]]\n") == "b");
+  DOCTEST_CHECK(notes_of("*\n  \n    [[b]]\n") == "b");  // this one is indented enough to belong to it
+  DOCTEST_CHECK(notes_of("*\n  x\n\n    [[b]]\n") == "b");
+  DOCTEST_CHECK(notes_of("> * x\n>\n>   [[b]]\n\n    [[a]]\n") == "b");  // an item ends with the quote it lies in
+  DOCTEST_CHECK(notes_of("> *\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("* x\n>\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("* > x\n  >\n  > [[b]]\n") == "b");
   DOCTEST_CHECK(notes_of("text\n* x\n\n    [[b]]\n") == "b");
   std::string deep;
   for (int i = 0; i < 200; ++i) deep += "- ";
@@ -12414,6 +12436,29 @@ DOCTEST_TEST_CASE("count_inbound_links counts notes, sees through aliases, and l
 #endif
 }
 
+#ifndef _WIN32
+DOCTEST_TEST_CASE("count_inbound_links: a note that vanishes between listing and reading links to nothing") {
+  static const vault v{{"a.md", "[[x]]"}, {"b.md", "[[x]]"}, {"c.md", "[[x]]"}};
+  static const char* call;
+  for (const char* struck : {"open", "stat"}) {
+    call = struck;
+    std::error_code ec;
+    detail::os::seam() = [](const detail::os::event& e) {
+      const bool strikes = std::string_view(e.call) == call && e.first != nullptr && path(e.first) == "b.md";
+      if (strikes) std::filesystem::remove(v / "b.md");
+      return detail::os::verdict{};
+    };
+    const std::size_t count = count_inbound_links("x", v.dir, v / "c.md", ec);
+    detail::os::seam() = nullptr;
+    DOCTEST_CAPTURE(struck);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(!v.has("b.md"));
+    DOCTEST_CHECK(count == (call == std::string_view("open") ? 1 : 2));
+    v.add("b.md", "[[x]]");
+  }
+}
+#endif
+
 DOCTEST_TEST_CASE("a graph by exact path answers as the seed does") {
   const vault v{{"a.md", "[[dir/b]] [[b]]\n[[../x]] [[/a]] [[dir/b.md]]"},
                 {"dir/b.md", "[[a]] [[dir/../a]] [[./a]] [[dir//b]] [[a#h]] [[folder]]"},
@@ -12735,6 +12780,27 @@ DOCTEST_TEST_CASE("rename_article says which file it could not lock") {
     what = e.what();
   }
   DOCTEST_CHECK(what.find(".memoria.lock") != std::string::npos);
+  DOCTEST_CHECK(v.has("a.md"));
+}
+#endif
+
+#ifndef _WIN32
+DOCTEST_TEST_CASE("rename_article changes nothing where it cannot lock, but says what it would change") {
+  const vault v{{"a.md", "A"}, {"q.md", "[[a]]"}};
+  std::error_code ec;
+  rename_options dry;
+  dry.dry_run = true;
+  detail::os::seam() = [](const detail::os::event& e) {
+    detail::os::verdict verdict;
+    if (std::string_view(e.call) == "flock") verdict.error = EOPNOTSUPP;
+    return verdict;
+  };
+  DOCTEST_CHECK(rename_article(v.dir, "a", "b", dry, ec).changes.size() == 1);
+  DOCTEST_CHECK(!ec);
+  rename_article(v.dir, "a", "b", ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == errc::lock_unsupported);
+  DOCTEST_CHECK(v.text("q.md") == "[[a]]");
   DOCTEST_CHECK(v.has("a.md"));
 }
 #endif
