@@ -10432,7 +10432,7 @@ DOCTEST_TEST_CASE("a link says where it stands and what it is made of") {
 
 DOCTEST_TEST_CASE("what makes a list item, a heading, a fence and a rule, at the edge of it") {
   // Four columns are code, but not below an item; and not in a paragraph.
-  for (const char* item : {"- x", "+ x", "* x", "1. x", "0) x", "9. x", "-\tx", "+\r", " 1)\tx", "  * x"}) {
+  for (const char* item : {"- x", "+ x", "* x", "1. x", "0) x", "9. x", "-\tx", "+\r\n  x", " 1)\tx", "  * x"}) {
     DOCTEST_CAPTURE(item);
     DOCTEST_CHECK(notes_of(std::string(item) + "\n\n    [[b]]") == "b");
   }
@@ -10445,7 +10445,7 @@ DOCTEST_TEST_CASE("what makes a list item, a heading, a fence and a rule, at the
   DOCTEST_CHECK(notes_of("1. x\n\n  [[b]]\n\n     [[a]]") == "b");
   DOCTEST_CHECK(notes_of("-  x\n\n      [[b]]\n\n       [[a]]") == "b");
   DOCTEST_CHECK(notes_of("-    x\n\n        [[b]]\n\n         [[a]]") == "b");
-  DOCTEST_CHECK(notes_of("-\n\n      [[a]]\n\n     [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("-\n  x\n\n      [[a]]\n\n     [[b]]") == "b");
   DOCTEST_CHECK(notes_of("- x\ny\n\n      [[a]]\n\n     [[b]]") == "b");
   DOCTEST_CHECK(notes_of("- x\n\ny\n\n    [[a]]") == "");
   DOCTEST_CHECK(notes_of("- x\n# y\n    [[a]]") == "");
