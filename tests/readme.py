@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Tests that the documents say what is true: README.md, the header's first screen and examples/quickstart.cpp agree, code
-in the README compiles and runs, what it shows of the tool's output is what the tool writes."""
+"""Tests that the documents say what is true: README.md, the header's first screen and examples/quickstart.cpp agree,
+code in the README compiles and runs, what it shows of the tool's output is what the tool writes."""
 import itertools
 import os
 import re
@@ -85,7 +85,8 @@ class Readme(unittest.TestCase):
             return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-")
                     for title in re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)}
 
-        documents = [file for pattern in ("*.md", "tests/**/*.md", "examples/*.md", "examples/memoria/*.md") for file in TOP.glob(pattern)]
+        documents = [file for pattern in ("*.md", "tests/**/*.md", "examples/*.md", "examples/memoria/*.md")
+                     for file in TOP.glob(pattern)]
         self.assertGreaterEqual(len(documents), 5)
         for file in documents:
             for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", prose(file)):
@@ -121,7 +122,8 @@ class Readme(unittest.TestCase):
         session = next(block for block in blocks("") if block.startswith("$ memoria"))
         line = next(line for line in README.splitlines() if line.startswith("c++ ") and "examples/memoria" in line)
         tool = self.directory / "memoria"
-        subprocess.run(line.replace("c++", CXX, 1).replace("-o memoria", f"-o '{tool}'"), shell=True, cwd=TOP, check=True)
+        subprocess.run(line.replace("c++", CXX, 1).replace("-o memoria", f"-o '{tool}'"), shell=True, cwd=TOP,
+                       check=True)
         command, *shown = session.splitlines()
         out = subprocess.run([tool, *command.split()[2:]], cwd=TOP, stdout=subprocess.PIPE).stdout.decode().splitlines()
         at = 0

@@ -58,6 +58,14 @@ class Case(unittest.TestCase):
             file.write_bytes(text.encode("utf-8"))
         return directory
 
+    def unreadable(self, file):
+        if os.geteuid() != 0:
+            file.touch(0)
+        elif os.path.exists("/proc/self/mem"):  # nothing is forbidden to root, but there is nothing at the address 0
+            file.symlink_to("/proc/self/mem")
+        else:
+            self.skipTest("root can read everything")
+
     def failed(self, *arguments, says):
         status, out, errors = memoria(*arguments)
         self.assertEqual((status, out), (2, ""), errors)
@@ -154,12 +162,7 @@ class Check(Case):
     @unittest.skipUnless(POSIX, "permissions")
     def test_a_note_that_cannot_be_read_is_reported_and_does_not_stop(self):
         where = self.notes(a="[[b]]", b="[[a]] [[c]]")
-        if os.geteuid() != 0:
-            (where / "c.md").touch(0)
-        elif os.path.exists("/proc/self/mem"):  # nothing is forbidden to root, but there is nothing at the address 0
-            (where / "c.md").symlink_to("/proc/self/mem")
-        else:
-            self.skipTest("root can read everything")
+        self.unreadable(where / "c.md")
         status, found = memoria_json("check", where)
         self.assertEqual(status, 1)
         self.assertEqual(found["summary"]["broken"], 0)
@@ -293,6 +296,13 @@ class Rename(Case):
         self.failed("rename", where, "old", "a|b", says="nothing was changed")
         after = {file.name: file.read_bytes() for file in where.iterdir() if not file.name.startswith(".")}
         self.assertEqual(before, after)
+
+    @unittest.skipUnless(POSIX, "permissions")
+    def test_a_note_that_cannot_be_read_stops_it(self):
+        where = self.notes(old="", b="[[old]]")
+        self.unreadable(where / "c.md")
+        self.failed("rename", where, "old", "new", says="c.md cannot be read: ")
+        self.assertEqual((where / "b.md").read_text(), "[[old]]")
 
 
 class Graph(Case):

@@ -38,7 +38,8 @@ class Driver:
         program = BUILD / ("confine_driver.exe" if WINDOWS else "confine_driver")
         if not program.exists():
             skip(f"{program} is not built")
-        self.run = subprocess.Popen([*EMULATOR, str(program), str(base), back_end], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.run = subprocess.Popen([*EMULATOR, str(program), str(base), back_end], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE)
 
     def ask(self, operation, name):
         self.run.stdin.write(operation.encode() + struct.pack("<I", len(name)) + name)
@@ -78,8 +79,8 @@ def snapshot(root):
 
 
 def walk_of_our_own(base, name, final=True):
-    """Where a name leads, by the rules and not by the system: "leaves", "inside", or "?" (missing, loop, not a directory,
-    something that the system itself will refuse). `final`: a link at the end is followed, too."""
+    """Where a name leads, by the rules and not by the system: "leaves", "inside", or "?" (missing, loop, not a
+    directory, something that the system itself will refuse). `final`: a link at the end is followed, too."""
     if b"\0" in name or name.startswith(b"/"):
         return "leaves"
     at, todo, links = [], name.split(b"/"), 0
@@ -237,7 +238,8 @@ def check_tree():
             rng.setstate(state)
             random_tree(top + b"/2", rng)
             here, there = top + b"/1", top + b"/2"  # links that are absolute differ, nothing else
-            ours, theirs = Driver(os.fsdecode(here + b"/in"), rng.choice(BACK_ENDS)), Driver(os.fsdecode(there + b"/in"))
+            ours = Driver(os.fsdecode(here + b"/in"), rng.choice(BACK_ENDS))
+            theirs = Driver(os.fsdecode(there + b"/in"))
             before = snapshot(here), snapshot(there)
             for _ in range(250):
                 name, operation = random_name(here, rng), rng.choice("rrewwaaddll")
@@ -247,7 +249,8 @@ def check_tree():
                 kind = (operation, stays, "unsafe" if code == "unsafe" else "ok" if code == "ok" else "error")
                 counts[kind] = counts.get(kind, 0) + 1
                 after = snapshot(here)
-                if {k: v for k, v in after.items() if not k.startswith(b"in/")} != {k: v for k, v in before[0].items() if not k.startswith(b"in/")}:
+                outside = [{k: v for k, v in tree.items() if not k.startswith(b"in/")} for tree in (after, before[0])]
+                if outside[0] != outside[1]:
                     fail("CHANGED OUTSIDE", operation, name)
                 if b"secret" in found:
                     fail("READ OUTSIDE", operation, name)
@@ -260,9 +263,11 @@ def check_tree():
                 name = name.replace(here, there)
                 plain, theirs_found = theirs.ask(operation.upper(), name)
                 now = snapshot(there)
-                same = (code == "ok") == (plain == "ok") and sorted(found) == sorted(theirs_found) and tidy(after, here) == tidy(now, there)
+                same = ((code == "ok") == (plain == "ok") and sorted(found) == sorted(theirs_found)
+                        and tidy(after, here) == tidy(now, there))
                 if not same:
-                    fail(operation, name, stays, (code, found), "plain", (plain, theirs_found), difference(tidy(after, here), tidy(now, there)), sorted(before[0].items()))
+                    fail(operation, name, stays, (code, found), "plain", (plain, theirs_found),
+                         difference(tidy(after, here), tidy(now, there)), sorted(before[0].items()))
                 if code != plain:
                     codes[(operation, code, plain)] = codes.get((operation, code, plain), 0) + 1
                 before = after, now
@@ -282,7 +287,8 @@ def tidy(tree, root):
 
 
 def difference(a, b):
-    return [(k, a.get(k, "nothing"), b.get(k, "nothing")) for k in sorted({*a, *b}) if a.get(k, "nothing") != b.get(k, "nothing")]
+    return [(k, a.get(k, "nothing"), b.get(k, "nothing"))
+            for k in sorted({*a, *b}) if a.get(k, "nothing") != b.get(k, "nothing")]
 
 
 # ---- payloads: what attackers write, in every reading of it
@@ -334,7 +340,8 @@ def check_payloads():
         base = root / "a/b/c/d/vault"
         (base / "sub").mkdir(parents=True)
         (base / "note.md").write_text("note")
-        watched = [root / "etc", root / "a/etc", root / "a/b/etc", root / "windows", root / "a/b/c/d", root / "a/b/c", root]
+        watched = [root / "etc", root / "a/etc", root / "a/b/etc", root / "windows", root / "a/b/c/d", root / "a/b/c",
+                   root]
         for directory in watched[:4]:
             directory.mkdir(exist_ok=True)
             for file in ("passwd", "passwd.md", "shadow", "hosts", "win.ini", "issue", "group"):

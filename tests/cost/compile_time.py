@@ -36,7 +36,8 @@ CASES = [
 
 def compiler(*arguments):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run([CXX, "-std=c++17", f"-I{TOP}", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    done = subprocess.run([CXX, "-std=c++17", f"-I{TOP}", *arguments], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL)
     return done, resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
 
 

@@ -1,4 +1,5 @@
-"""differential.py links|paths|json|vaults: proves that the C++ functions and the seed's Python answer alike, on generated input.
+"""differential.py links|paths|json|vaults: proves that the C++ functions and the seed's Python answer alike, on
+generated input.
 
 The seed itself runs here (../shared/seed/fs_utils.py); where it is not, the test skips. Environment: BUILD (where the
 driver is), ROUNDS (how often, each time with other inputs, default 1), SEED (of the random numbers, default 1).
@@ -83,8 +84,10 @@ def words(alphabet, count, longest):
 
 WHITE = [chr(c) for c in [9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028,
                           0x2029, 0x202F, 0x205F, 0x3000]]
-NEARLY_WHITE = ["\0", "\x1b", "\x7f", "\x84", "\u180e", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u2800", "\U0001f600"]
-NOT_UTF8 = [b"\x80", b"\xff", b"\xc2", b"\xe2\x80", b"\xe2", b"\xc0\xa0", b"\xe0\x80\xa0", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xa0", b"\x85"]
+NEARLY_WHITE = ["\0", "\x1b", "\x7f", "\x84", "\u180e", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u2800",
+                "\U0001f600"]
+NOT_UTF8 = [b"\x80", b"\xff", b"\xc2", b"\xe2\x80", b"\xe2", b"\xc0\xa0", b"\xe0\x80\xa0", b"\xed\xa0\x80",
+            b"\xf4\x90\x80\x80", b"\xa0", b"\x85"]
 
 
 def check_links():
@@ -106,7 +109,8 @@ def make_tree(root):
     """A knowledge directory `kb` among neighbours, with symbolic links of every kind in it."""
     for directory in ["kb/sub/deep", "kb/.hidden", "kb2", "outside/inner"]:
         (root / directory).mkdir(parents=True)
-    for file in ["kb/note.md", "kb/sub/note.md", "kb/sub/deep/x.md", "outside/secret.md", "outside/inner/x.md", "kb2/note.md",
+    for file in ["kb/note.md", "kb/sub/note.md", "kb/sub/deep/x.md", "outside/secret.md", "outside/inner/x.md",
+                 "kb2/note.md",
                  "kb/..md", "kb/é.md", "kb/not a directory"]:
         (root / file).write_text("x")
     links = {
@@ -114,8 +118,10 @@ def make_tree(root):
         "kb/abs": str(root / "outside"), "kb/abs_in": str(root / "kb/sub"), "kb/abs_in.md": str(root / "kb/note.md"),
         "kb/dangling.md": "nowhere.md", "kb/dangling_out.md": "../outside/nowhere.md", "kb/dangling_dir": "no/such/dir",
         "kb/loop.md": "loop.md", "kb/loop1": "loop2", "kb/loop2": "loop1", "kb/up": "..", "kb/self": ".",
-        "kb/sub/back": "../../kb", "kb/sub/root": "/", "kb/chain1": "chain2/", "kb/chain2": "./in/../in", "kb/slashes": "..//kb//sub",
-        "kb/through_file.md": "note.md/x", "kb/dotdot.md": "sub/deep/../../../outside/secret.md", "kb_link": "kb", "outside/to_kb": "../kb",
+        "kb/sub/back": "../../kb", "kb/sub/root": "/", "kb/chain1": "chain2/", "kb/chain2": "./in/../in",
+        "kb/slashes": "..//kb//sub",
+        "kb/through_file.md": "note.md/x", "kb/dotdot.md": "sub/deep/../../../outside/secret.md", "kb_link": "kb",
+        "outside/to_kb": "../kb",
     }
     for i in range(50):  # more symbolic links in a row than the kernel follows
         links[f"kb/many{i}"] = f"many{i + 1}" if i < 49 else "sub"
@@ -125,8 +131,8 @@ def make_tree(root):
 
 
 def meets_loop(link, base):
-    """Whether a loop of symbolic links is on the way. Python stops resolving there, without an error unless the loop is the
-    last part, and calls what follows safe, symbolic links or not; the contract says nullopt."""
+    """Whether a loop of symbolic links is on the way. Python stops resolving there, without an error unless the loop is
+    the last part, and calls what follows safe, symbolic links or not; the contract says nullopt."""
     parts = f"{seed.parse_wikilink(link)}.md".split("/")
     for i in range(1, len(parts) + 1):
         try:
@@ -141,10 +147,13 @@ def check_paths():
     try:
         names = [to_bytes(n) for n in make_tree(root)]
         parts = names + [n[:-3] for n in names if n.endswith(b".md")] + [
-            b"..", b"..", b"..", b".", b"", b"sub", b"deep", b"note", b"kb", b"kb2", b"outside", b"secret", b"inner", b"x", b"missing", b" ", b"a b",
-            b"note.md", b"not a directory", b"\xc3\xa9", b"e\xcc\x81", b"\xff", b"~", b"...", b"-", b"\\", b"C:", b"*", b"n" * 252, b"n" * 253, b"n" * 5000]
+            b"..", b"..", b"..", b".", b"", b"sub", b"deep", b"note", b"kb", b"kb2", b"outside", b"secret", b"inner",
+            b"x", b"missing", b" ", b"a b",
+            b"note.md", b"not a directory", b"\xc3\xa9", b"e\xcc\x81", b"\xff", b"~", b"...", b"-", b"\\", b"C:", b"*",
+            b"n" * 252, b"n" * 253, b"n" * 5000]
         ends = [b"", b"", b"", b"", b" ", b"|alias", b"|../x", b"\n", b"\0", b"/", b"\xc2\xa0", b"#heading"]
-        questions = [b"", b"|", b" ", b"/", b"/etc/passwd", b"..", b".", b"../kb/note", b"note", b"n" * 5000, b"a/" * 3000, b"../" * 3000 + b"x"]
+        questions = [b"", b"|", b" ", b"/", b"/etc/passwd", b"..", b".", b"../kb/note", b"note", b"n" * 5000,
+                     b"a/" * 3000, b"../" * 3000 + b"x"]
         questions += [to_bytes(str(root)) + b"/" + p for p in parts]
         for _ in range(60_000):
             link = b"/".join(rng.choices(parts, k=rng.choice([1, 1, 2, 2, 3, 4, 6])))
@@ -163,23 +172,31 @@ def check_paths():
             return article
 
         os.chdir(root)
-        for base in [str(root / "kb"), "kb", "kb_link", "kb/../kb/./", "outside/to_kb/sub", "missing", "kb/loop1", "/", ".", "kb/out"]:
-            compare("safe_article_path", questions if base == str(root / "kb") else questions[:6_000], expected(base), base, root)
+        for base in [str(root / "kb"), "kb", "kb_link", "kb/../kb/./", "outside/to_kb/sub", "missing", "kb/loop1", "/",
+                     ".", "kb/out"]:
+            compare("safe_article_path", questions if base == str(root / "kb") else questions[:6_000], expected(base),
+                    base, root)
     finally:
         shutil.rmtree(root)
 
 
 # ---- JSON
 
-NUMBERS = ["0", "-0", "-0.0", "1", "-1", "10", "1.0", "1.5", "0.1", "1e5", "1E+5", "1e-7", "1e16", "1e22", "123456789012345678", "9007199254740993",
-           "9223372036854775807", "-9223372036854775808", "9223372036854775808", "18446744073709551615", "18446744073709551616", "1" * 400,
-           "5e-324", "2.2250738585072014e-308", "1.7976931348623157e308", "1e309", "-1e400", "1e-400", "NaN", "Infinity", "-Infinity", "0.30000000000000004",
+NUMBERS = ["0", "-0", "-0.0", "1", "-1", "10", "1.0", "1.5", "0.1", "1e5", "1E+5", "1e-7", "1e16", "1e22",
+           "123456789012345678", "9007199254740993",
+           "9223372036854775807", "-9223372036854775808", "9223372036854775808", "18446744073709551615",
+           "18446744073709551616", "1" * 400,
+           "5e-324", "2.2250738585072014e-308", "1.7976931348623157e308", "1e309", "-1e400", "1e-400", "NaN",
+           "Infinity", "-Infinity", "0.30000000000000004",
            "1.0E-2", "100000000000000000000000.0", "1e999999999999", "0e5", "-0e0", "4.35", "1.00000000000000000000001"]
-BAD_NUMBERS = ["01", "-", "+1", ".5", "1.", "1e", "1e+", "0x10", "-NaN", "+Infinity", "Inf", "nan", "--1", "1_000", "1.e5", "-01", "True", "nul", "tru"]
-ESCAPES = ['\\"', "\\\\", "\\/", "\\b", "\\f", "\\n", "\\r", "\\t", "\\u0000", "\\u0041", "\\u00e9", "\\u20ac", "\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\ude00\\ud83d",
+BAD_NUMBERS = ["01", "-", "+1", ".5", "1.", "1e", "1e+", "0x10", "-NaN", "+Infinity", "Inf", "nan", "--1", "1_000",
+               "1.e5", "-01", "True", "nul", "tru"]
+ESCAPES = ['\\"', "\\\\", "\\/", "\\b", "\\f", "\\n", "\\r", "\\t", "\\u0000", "\\u0041", "\\u00e9", "\\u20ac",
+           "\\ud83d\\ude00", "\\ud83d", "\\ude00", "\\ude00\\ud83d",
            "\\uD83D\\u0041", "\\ud83d\\ud83d\\ude00", "\\uFFFF", "\\u007f", "\\u2028"]
 BAD_ESCAPES = ["\\x41", "\\u12", "\\u12G4", "\\u 123", "\\", "\\u+123", "\\'", "\t", "\n", "\0", "\x1f", "\\U0041"]
-CHARACTERS = list("abcxyz 019/'{}[],:") + ["\x7f", "\x80", "é", "ß", "€", "\u2028", "\ud7ff", "\ue000", "\uffff", "😀", "\U0010ffff"]
+CHARACTERS = [*"abcxyz 019/'{}[],:", "\x7f", "\x80", "é", "ß", "€", "\u2028", "\ud7ff", "\ue000", "\uffff", "😀",
+              "\U0010ffff"]
 
 
 def number():
@@ -189,12 +206,15 @@ def number():
     if kind < 0.5:
         return str(rng.randrange(-10 ** rng.randrange(1, 40), 10 ** rng.randrange(1, 40)))
     if kind < 0.8:
-        return repr(struct.unpack("<d", struct.pack("<Q", rng.getrandbits(64)))[0]).replace("inf", "Infinity").replace("nan", "NaN")
-    return f"{rng.randrange(10 ** rng.randrange(1, 25))}.{rng.randrange(10 ** rng.randrange(1, 25))}e{rng.randrange(-330, 320)}"
+        number = repr(struct.unpack("<d", struct.pack("<Q", rng.getrandbits(64)))[0])
+        return number.replace("inf", "Infinity").replace("nan", "NaN")
+    whole, part = rng.randrange(10 ** rng.randrange(1, 25)), rng.randrange(10 ** rng.randrange(1, 25))
+    return f"{whole}.{part}e{rng.randrange(-330, 320)}"
 
 
 def string():
-    return '"' + "".join(rng.choices(CHARACTERS + ESCAPES, k=rng.choice([0, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, 31, 40]))) + '"'
+    length = rng.choice([0, 1, 2, 3, 7, 8, 13, 14, 15, 16, 17, 31, 40])
+    return '"' + "".join(rng.choices(CHARACTERS + ESCAPES, k=length)) + '"'
 
 
 def space():
@@ -209,11 +229,13 @@ def document(depth):
     if kind < 0.6:
         return "[" + ",".join(space() + document(depth - 1) + space() for _ in items) + space() + "]"
     key = lambda: rng.choice([string(), '"k"', '"k"', '"\\u006b"', '""'])  # duplicates, too
-    return "{" + ",".join(space() + key() + space() + ":" + space() + document(depth - 1) + space() for _ in items) + space() + "}"
+    members = [space() + key() + space() + ":" + space() + document(depth - 1) + space() for _ in items]
+    return "{" + ",".join(members) + space() + "}"
 
 
 def damaged(data):
-    bad = [to_bytes(b) for b in BAD_NUMBERS + BAD_ESCAPES + list('{}[],:"\\ ') + ["//", "/*", "\ufeff", "\xa0", "'", "null", "1"]] + NOT_UTF8
+    bad = BAD_NUMBERS + BAD_ESCAPES + list('{}[],:"\\ ') + ["//", "/*", "\ufeff", "\xa0", "'", "null", "1"]
+    bad = [to_bytes(b) for b in bad] + NOT_UTF8
     for _ in range(rng.choice([1, 1, 2, 4])):
         at = rng.randrange(len(data) + 1)
         data = data[:at] + rng.choice([b"", rng.choice(bad)]) + data[at + rng.choice([0, 0, 1, 2, 9]):]
@@ -237,7 +259,8 @@ def check_json():
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)  # the contract: integers of any size
     documents = [to_bytes(document(rng.choice([0, 1, 2, 3, 5]))) for _ in range(40_000)]
-    documents += [to_bytes(n) for n in NUMBERS + BAD_NUMBERS] + [b"", b" ", b"[" * 300 + b"]" * 300, b'{"a":' * 300 + b"1" + b"}" * 300]
+    documents += [to_bytes(n) for n in NUMBERS + BAD_NUMBERS]
+    documents += [b"", b" ", b"[" * 300 + b"]" * 300, b'{"a":' * 300 + b"1" + b"}" * 300]
     documents += [to_bytes(f'"{e}"') for e in ESCAPES + BAD_ESCAPES]
     documents += [damaged(d) for d in documents]
     folder = tempfile.mkdtemp(prefix="memoria-json-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
@@ -247,8 +270,10 @@ def check_json():
         written = [a for d in documents[:20_000] for a in python_answer(d)]
         compare("json", written, lambda data: [data], folder)
         corpora = SEED_MODULE.parent / "corpora"
-        files = [f.read_bytes() for f in sorted(corpora.glob("json*/**/*.json")) + sorted(corpora.glob("JSON*/**/*.json"))]
-        shallow = [f for f in files if f.count(b"[") < 900]  # the deepest of JSONTestSuite exceed a limit of ours and of Python's
+        files = [f.read_bytes()
+                 for f in sorted(corpora.glob("json*/**/*.json")) + sorted(corpora.glob("JSON*/**/*.json"))]
+        # the deepest of JSONTestSuite exceed a limit of ours and of Python's
+        shallow = [f for f in files if f.count(b"[") < 900]
         compare("json", shallow, python_answer, folder)
     finally:
         shutil.rmtree(folder)

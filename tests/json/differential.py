@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Proves: memoria::json agrees with CPython's json, byte for byte, on generated inputs.
 
-  documents  what json.dumps writes (indent 2 or none, ensure_ascii or not) is read and written back unchanged, and compact
-             or damaged texts give json.dumps(json.loads(text)), or are refused exactly where json.loads refuses them
+  documents  what json.dumps writes (indent 2 or none, ensure_ascii or not) is read and written back unchanged, and
+             compact or damaged texts give json.dumps(json.loads(text)), or are refused exactly where json.loads refuses
+             them
   numbers    doubles from random bits, around powers of two and ten, half-way cases of up to 800 digits, random decimal
              texts, integers of any size
   strings    every code point, lone surrogates, every escape, UTF-8 cut and changed
 
-Run: differential.py PATH_TO_json_echo [SECONDS] [SEED]. Exit status 0 no difference, 1 a difference (printed), 77 skipped.
+Run: differential.py PATH_TO_json_echo [SECONDS] [SEED]. Exit status 0 no difference, 1 a difference (printed), 77
+skipped.
 """
 import json
 import math
@@ -81,7 +83,8 @@ def random_double(r):
     if kind == 0:
         return struct.unpack("<d", struct.pack("<Q", r.getrandbits(64)))[0]
     if kind == 1:
-        return math.ldexp(r.choice([1, -1]), r.randrange(-1074, 1024)) * (1 + r.choice([0, 2**-52, -2**-53, 3 * 2**-52]))
+        hair = r.choice([0, 2**-52, -2**-53, 3 * 2**-52])
+        return math.ldexp(r.choice([1, -1]), r.randrange(-1074, 1024)) * (1 + hair)
     if kind == 2:
         return float("%de%d" % (r.randrange(1, 1000), r.randrange(-330, 308)))
     if kind == 3:
@@ -89,14 +92,18 @@ def random_double(r):
     if kind == 4:
         return round(r.uniform(-1000, 1000), r.randrange(0, 8))
     if kind == 5:
-        return math.nextafter(float("1e%d" % r.randrange(-320, 308)), r.choice([0, math.inf])) if hasattr(math, "nextafter") else 1e22
+        if not hasattr(math, "nextafter"):
+            return 1e22
+        return math.nextafter(float("1e%d" % r.randrange(-320, 308)), r.choice([0, math.inf]))
     if kind == 6:
-        return r.choice([0.0, -0.0, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, 1e16, 1e15, 1e-4, 1e-5, 9007199254740993.0])
+        return r.choice([0.0, -0.0, math.inf, -math.inf, 5e-324, 1.7976931348623157e308, 2.2250738585072014e-308, 1e16,
+                         1e15, 1e-4, 1e-5, 9007199254740993.0])
     return r.random()
 
 
 def decimal_text(x, r):
-    """The exact decimal expansion of a non-negative fraction whose denominator is a power of two, moved by a hair or not."""
+    """The exact decimal expansion of a non-negative fraction whose denominator is a power of two, moved by a hair or
+    not."""
     digits, exponent = x.numerator, 0
     while x.denominator != 1:
         x, exponent = x * 10, exponent - 1
@@ -112,7 +119,8 @@ def decimal_text(x, r):
 
 
 def half_way(r):
-    bits = r.choice([r.getrandbits(63), r.getrandbits(52), r.randrange(0, 50), (r.randrange(1, 2046) << 52) | r.randrange(3)])
+    bits = r.choice([r.getrandbits(63), r.getrandbits(52), r.randrange(0, 50),
+                     (r.randrange(1, 2046) << 52) | r.randrange(3)])
     bits = min(bits, 0x7FEFFFFFFFFFFFFF)
     low = struct.unpack("<d", struct.pack("<Q", bits))[0]
     biased = max(bits >> 52, 1)
@@ -125,14 +133,18 @@ def number_text(r):
     if kind == 0:
         return half_way(r)
     if kind == 1:
-        return "%s%d" % (r.choice(["", "-"]), r.getrandbits(r.choice([8, 31, 32, 53, 62, 63, 64, 65, 80, 200, 1500, 15000])))
+        return "%s%d" % (r.choice(["", "-"]),
+                         r.getrandbits(r.choice([8, 31, 32, 53, 62, 63, 64, 65, 80, 200, 1500, 15000])))
     if kind == 2:
-        return str(r.choice([2**63, 2**64, 10**18, 10**19, 2**53]) + r.randrange(-3, 4)) if r.random() < 0.5 else "-" + str(2**63 + r.randrange(-3, 4))
+        if r.random() < 0.5:
+            return str(r.choice([2**63, 2**64, 10**18, 10**19, 2**53]) + r.randrange(-3, 4))
+        return "-" + str(2**63 + r.randrange(-3, 4))
     text = r.choice(["", "-"]) + (r.choice(["0", str(r.randrange(1, 10 ** r.randrange(1, 25)))]))
     if r.random() < 0.8:
         text += "." + "".join(r.choice("0123456789") for _ in range(r.choice([1, 2, 5, 8, 15, 16, 17, 19, 25, 60])))
     if r.random() < 0.6:
-        text += r.choice("eE") + r.choice(["", "+", "-"]) + str(r.choice([r.randrange(0, 30), r.randrange(0, 350), r.randrange(0, 10**12), 0]))
+        text += r.choice("eE") + r.choice(["", "+", "-"])
+        text += str(r.choice([r.randrange(0, 30), r.randrange(0, 350), r.randrange(0, 10**12), 0]))
     return text
 
 
@@ -142,9 +154,11 @@ def random_string(r):
     if kind == 0:
         return "".join(chr(r.randrange(0, 128)) for _ in range(n))
     if kind == 1:
-        return "".join(chr(r.choice([r.randrange(0, 0x800), r.randrange(0, 0x10000), r.randrange(0x10000, 0x110000), r.randrange(0xD800, 0xE000)])) for _ in range(n))
+        return "".join(chr(r.choice([r.randrange(0, 0x800), r.randrange(0, 0x10000), r.randrange(0x10000, 0x110000),
+                                     r.randrange(0xD800, 0xE000)])) for _ in range(n))
     if kind == 2:
-        return "".join(r.choice(["a", "b", "\"", "\\", "/", "\n", "\t", "\x7f", "\u0080", "\u07ff", "\u0800", "\uffff", "\U00010000", "é", "漢"]) for _ in range(n))
+        return "".join(r.choice(["a", "b", "\"", "\\", "/", "\n", "\t", "\x7f", "\u0080", "\u07ff", "\u0800", "\uffff",
+                                 "\U00010000", "é", "漢"]) for _ in range(n))
     return "".join(r.choice("abcdefghijklmnopqrstuvwxyz_ ") for _ in range(n))
 
 
@@ -168,7 +182,8 @@ def random_value(r, depth=0):
     n = r.choice([0, 1, 2, 3, 5, 8, 20, 70, 150]) if depth < 3 else r.randrange(4)
     if kind == 7:
         return [random_value(r, depth + 1) for _ in range(n)]
-    return {whole(random_string(r)) if r.random() < 0.3 else "key%d" % r.randrange(200): random_value(r, depth + 1) for _ in range(n)}
+    return {whole(random_string(r)) if r.random() < 0.3 else "key%d" % r.randrange(200): random_value(r, depth + 1)
+            for _ in range(n)}
 
 
 def damage(text, r):
@@ -179,8 +194,10 @@ def damage(text, r):
         if kind == 0:
             del text[at:at + r.randrange(1, 5)]
         elif kind == 1:
-            text[at:at] = r.choice([b"[", b"]", b"{", b"}", b",", b":", b"\"", b"\\", b" ", b"\t", b"\r\n", b"\0", b"-", b"0", b".", b"e", b"1", b"NaN",
-                                    b"Infinity", b"null", b"\\u12", b"\\ud83d", b"\\ude00", b"\xed\xa0\x80", b"\xff", b"\xc3", b"\xe2\x82\xac", b"/*", b"'", b"\x0b"])
+            text[at:at] = r.choice([b"[", b"]", b"{", b"}", b",", b":", b"\"", b"\\", b" ", b"\t", b"\r\n", b"\0", b"-",
+                                    b"0", b".", b"e", b"1", b"NaN",
+                                    b"Infinity", b"null", b"\\u12", b"\\ud83d", b"\\ude00", b"\xed\xa0\x80", b"\xff",
+                                    b"\xc3", b"\xe2\x82\xac", b"/*", b"'", b"\x0b"])
         elif kind == 2 and at < len(text):
             text[at] = r.randrange(256)
         elif kind == 3:
@@ -195,7 +212,8 @@ def damage(text, r):
 
 def duplicates(r):
     n = r.choice([2, 5, 30, 64, 65, 66, 200])
-    members = ['"%s": %d' % (r.choice(["k%d" % r.randrange(n), "a longer key number %d" % r.randrange(n)]), i) for i in range(n)]
+    members = ['"%s": %d' % (r.choice(["k%d" % r.randrange(n), "a longer key number %d" % r.randrange(n)]), i)
+               for i in range(n)]
     return ("{" + ", ".join(members) + "}").encode()
 
 
@@ -206,7 +224,9 @@ def every_code_point(echo):
         expect(echo, json.dumps(plain, ensure_ascii=False).encode(), "code points")
         expect(echo, json.dumps([chr(c) for c in points]).encode(), "escaped code points")
         if plain:
-            expect(echo, json.dumps([chr(c) for c in plain.encode("utf-16", "ignore")] if False else list(plain), ensure_ascii=False).encode(), "single code points")
+            expect(echo,
+                   json.dumps([chr(c) for c in plain.encode("utf-16", "ignore")] if False else list(plain),
+                              ensure_ascii=False).encode(), "single code points")
 
 
 def main():
@@ -233,14 +253,17 @@ def main():
                     counts[3] += 1
             counts[0] += 1
             expect(echo, duplicates(r), "duplicate keys")
-            expect(echo, r.choice([b"", b" ", b"\n\t"]) + encode(json.dumps(random_string(r))) + r.choice([b"", b" ", b"\r\n"]), "string")
+            expect(echo,
+                   r.choice([b"", b" ", b"\n\t"]) + encode(json.dumps(random_string(r)))
+                   + r.choice([b"", b" ", b"\r\n"]), "string")
         expect(echo, b"[" + b",".join(number_text(r).encode() for _ in range(2000)) + b"]", "numbers as text")
         expect(echo, json.dumps([random_double(r) for _ in range(2000)]).encode(), "doubles")
         counts[1] += 4000
         for _ in range(50):
             expect(echo, damage(number_text(r).encode(), r), "damaged number")
             counts[3] += 1
-    print("no difference: %d documents, %d numbers, every code point, %d damaged texts" % (counts[0], counts[1], counts[3]))
+    print("no difference: %d documents, %d numbers, every code point, %d damaged texts"
+          % (counts[0], counts[1], counts[3]))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""`memoria graph` against this script's own reading of a vault, and against what Graphviz makes of its drawing: the same
-notes, edges and dead ends, by name with code included.
+"""`memoria graph` against this script's own reading of a vault, and against what Graphviz makes of its drawing: the
+same notes, edges and dead ends, by name with code included.
 
 usage: MEMORIA=PROGRAM graph_test.py [DIRECTORY...]   default: examples/vault, and obsidian-tasks where it is at hand
 """

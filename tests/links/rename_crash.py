@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Kills rename_article before each of its system calls: no link may be broken that was not broken before, nothing may be
-lost, and the same call again must finish.
+"""Kills rename_article before each of its system calls: no link may be broken that was not broken before, nothing may
+be lost, and the same call again must finish.
 
 usage: rename_crash.py RENAME_NOTE DUMP_GRAPH   (needs strace; RENAME_NOTE is best linked with -static)
 """
@@ -42,7 +42,8 @@ def state(directory):
 
 
 def broken(dump_graph, directory):
-    out = subprocess.run([dump_graph, "--name", "--reader", "--full", directory], stdout=subprocess.PIPE, check=True, text=True)
+    out = subprocess.run([dump_graph, "--name", "--reader", "--full", directory], stdout=subprocess.PIPE, check=True,
+                         text=True)
     return [line.split("\t")[4] for line in out.stdout.splitlines() if line.startswith("link") and "\tbroken\t" in line]
 
 

@@ -1,10 +1,11 @@
-"""neighbours.py SCENE: several processes on the same files; nothing acknowledged may be lost, nothing torn, no holder doubled.
+"""neighbours.py SCENE: several processes on the same files; nothing acknowledged may be lost, nothing torn, no holder
+doubled.
 
 The processes are `neighbour` (C++) and, where ../shared is, the seed's Python. Environment: BUILD (where the programs
 are), ROUNDS (multiplies the work, default 1; may be 0.2), NEIGHBOUR (the command instead, for example "wine
-neighbour.exe"; the seed's Python, whose locks are others there, is left out then), HOSTS (mounts of one file system that
-stand for hosts, separated by colons: processes start on them in turn). Scenes are the functions below; each says what it
-proves.
+neighbour.exe"; the seed's Python, whose locks are others there, is left out then), HOSTS (mounts of one file system
+that stand for hosts, separated by colons: processes start on them in turn). Scenes are the functions below; each says
+what it proves.
 """
 import collections
 import fcntl
@@ -118,13 +119,15 @@ def check_count(file, expected):
 
 
 def counters(folder):
-    """5 processes x 50 increments are 250; so with threads in them, and with load, think, save-if-unchanged; one holder."""
+    """5 processes x 50 increments are 250; so with threads in them, and with load, think, save-if-unchanged; one
+    holder."""
     n = rounds(50)
     finish([start("count", folder / "a.json", n) for _ in range(5)])
     check_count(folder / "a.json", 5 * n)
     finish([start("count", folder / "b.json", n // 5, 4) for _ in range(5)])
     check_count(folder / "b.json", 5 * 4 * (n // 5))
-    finish([start("snapshot", folder / "c.json", n // 2) for _ in range(3)] + [start("count", folder / "c.json", n // 2) for _ in range(2)])
+    finish([start("snapshot", folder / "c.json", n // 2) for _ in range(3)]
+           + [start("count", folder / "c.json", n // 2) for _ in range(2)])
     check_count(folder / "c.json", 5 * (n // 2))
     finish([start("hold", folder / "lock", folder / "mark", rounds(2_000)) for _ in range(4)])
     left = sorted(p.name for p in folder.iterdir())
@@ -142,7 +145,8 @@ def appends(folder):
 
 
 def rotation(folder):
-    """A log that is renamed away, read under its lock and deleted at any moment, or replaced, loses no acknowledged entry."""
+    """A log that is renamed away, read under its lock and deleted at any moment, or replaced, loses no acknowledged
+    entry."""
     log, n, collected, rotations = folder / "log", rounds(1_000), [], 0
     writers = {f"c{i}": start("append", log, f"c{i}", n, *(["lines"] if i % 2 else [])) for i in range(4)}
     while any(p.poll() is None for p in writers.values()):
@@ -157,7 +161,8 @@ def rotation(folder):
         except FileNotFoundError:
             continue
         # Open for writing: NFS wants that for an exclusive lock.
-        with open(away, "rb+") as f:  # a writer that still holds the lock of this file finishes first; no other may write to it
+        # a writer that still holds the lock of this file finishes first; no other may write to it
+        with open(away, "rb+") as f:
             fcntl.flock(f, fcntl.LOCK_EX)
             collected.append(f.read())
         away.unlink()
@@ -171,8 +176,8 @@ def rotation(folder):
 
 
 def kills(folder):
-    """Processes killed by SIGKILL at any moment: the state is one that was written, the log has all that was acknowledged,
-    the locks are free, and what the dead left behind is found and removed."""
+    """Processes killed by SIGKILL at any moment: the state is one that was written, the log has all that was
+    acknowledged, the locks are free, and what the dead left behind is found and removed."""
     state, log = folder / "state.json", folder / "log"
     acknowledged_counts, acknowledged_entries, killed = 0, [], 0
     until = time.monotonic() + 6 * max(ROUNDS, 1)
@@ -199,12 +204,14 @@ def kills(folder):
     assert after == [".state.json.lock", "log", "state.json"], after
     assert int(swept) == len(left), (swept, left)
     finish([start("count", state, 1)])  # nobody holds the lock
-    print(f"{killed} processes killed, {acknowledged_counts} increments acknowledged, {len(left)} temporary files left and swept")
+    print(f"{killed} processes killed, {acknowledged_counts} increments acknowledged, {len(left)} temporary files left "
+          f"and swept")
     check_log(log.read_bytes(), acknowledged_entries, may_be_torn=killed)
 
 
 def disk_full(folder):
-    """A tmpfs of 256 KiB, filled to the brim: every call says so, nothing that was there is lost or torn, no litter stays."""
+    """A tmpfs of 256 KiB, filled to the brim: every call says so, nothing that was there is lost or torn, no litter
+    stays."""
     if os.environ.get("INSIDE") != "yes":
         if os.geteuid() != 0 or not shutil.which("unshare"):
             skip("a small file system can be mounted by root only")
@@ -228,7 +235,8 @@ def no_permission(folder):
     shutil.copy(BUILD / "bad_input", program)
     os.chmod(folder, 0o777)
     os.chmod(program, 0o755)
-    nobody = run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", f"TMPDIR={folder}", program,
+    nobody = run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "env", f"TMPDIR={folder}",
+                  program,
                   "--test-case=*no permission*"])
     summary = [line for line in finish([nobody])[0] if "test cases:" in line]
     print(*summary)
@@ -241,7 +249,8 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         SCENES[sys.argv[1]](Path(sys.argv[2]))
     else:
-        place = Path(tempfile.mkdtemp(prefix="memoria-neighbours-", dir=HOSTS[0] if HOSTS else os.environ.get("TMPDIR", "/var/tmp")))
+        place = Path(tempfile.mkdtemp(prefix="memoria-neighbours-",
+                                      dir=HOSTS[0] if HOSTS else os.environ.get("TMPDIR", "/var/tmp")))
         try:
             SCENES[sys.argv[1]](place)
         finally:

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """network_fs.py [SYSTEM...]: what holds when the same files are reached from two hosts through a network file system.
 
-Two mounts stand for two hosts; tests/neighbours starts its processes on them in turn (its scenes counters, appends, rotation,
-kills). Prints a table, one row for each file system; exit status 1 if a row that is promised in PROMISED does not hold (or
-one that is known not to exclude suddenly does: then the README is out of date), 77 if nothing could be tried.
+Two mounts stand for two hosts; tests/neighbours starts its processes on them in turn (its scenes counters, appends,
+rotation, kills). Prints a table, one row for each file system; exit status 1 if a row that is promised in PROMISED does
+not hold (or one that is known not to exclude suddenly does: then the README is out of date), 77 if nothing could be
+tried.
 
-Everything runs in mount, network and process namespaces of its own: no daemon, mount or address outlives this script, and
-the only network is the loopback device in there. NFS needs the kernel's client and server, which come in a user-mode Linux.
-Environment: BUILD (where the program `neighbour` is), ROUNDS (default 0.2: remote locks are slow), SECONDS a scene (default 120), SCENES (which).
+Everything runs in mount, network and process namespaces of its own: no daemon, mount or address outlives this script,
+and the only network is the loopback device in there. NFS needs the kernel's client and server, which come in a
+user-mode Linux. Environment: BUILD (where the program `neighbour` is), ROUNDS (default 0.2: remote locks are slow),
+SECONDS a scene (default 120), SCENES (which).
 """
 import ast
 import os
@@ -29,7 +31,8 @@ SCENES = os.environ.get("SCENES", "counters appends rotation kills").split()
 ADDRESS = "10.99.0.1"  # on the loopback device of our own network namespace: GlusterFS takes no 127.0.0.1
 UML_MODULES = Path("/usr/lib/uml/modules")
 
-GLUSTER_CACHES = ["quick-read", "io-cache", "stat-prefetch", "read-ahead", "readdir-ahead", "open-behind", "write-behind"]
+GLUSTER_CACHES = ["quick-read", "io-cache", "stat-prefetch", "read-ahead", "readdir-ahead", "open-behind",
+                  "write-behind"]
 
 
 class Missing(Exception):
@@ -59,7 +62,8 @@ def gluster(work, settings=(), options=""):
     need("glusterd", "gluster", "mount.glusterfs")
     for private in ["/var/log", "/run", "/var/lib/glusterd"]:
         call("mount", "-t", "tmpfs", "none", private)
-    for directory in ["/run/gluster", "/var/log/glusterfs", *(work / name for name in ["brick1", "brick2", "host1", "host2"])]:
+    own = [work / name for name in ["brick1", "brick2", "host1", "host2"]]
+    for directory in ["/run/gluster", "/var/log/glusterfs", *own]:
         Path(directory).mkdir()
     call("glusterd")
     time.sleep(2)
@@ -101,7 +105,8 @@ def sshfs_one_mount(work):
 
 def nfs(options):
     def inside_uml(work):
-        need("linux.uml", "cc", "mkfs.ext4", "busybox", "modprobe", "rpc.nfsd", "rpc.mountd", "exportfs", "rpcbind", "mount.nfs", "ip")
+        need("linux.uml", "cc", "mkfs.ext4", "busybox", "modprobe", "rpc.nfsd", "rpc.mountd", "exportfs", "rpcbind",
+             "mount.nfs", "ip")
         kernels = sorted(UML_MODULES.iterdir()) if UML_MODULES.is_dir() else []
         if not kernels:
             raise Missing("no modules for user-mode Linux")
@@ -110,14 +115,17 @@ def nfs(options):
         call("mkfs.ext4", "-q", "-F", work / "disk")
         Path("/lib/modules").mkdir(exist_ok=True)
         call("mount", "--bind", UML_MODULES, "/lib/modules")  # the guest's root is what we see here
-        settings = {"work": work, "script": HERE / "network_fs.py", "options": options, "BUILD": BUILD, "ROUNDS": ROUNDS,
+        settings = {"work": work, "script": HERE / "network_fs.py", "options": options, "BUILD": BUILD,
+                    "ROUNDS": ROUNDS,
                     "SECONDS": SECONDS, "SCENES": '"' + " ".join(SCENES) + '"'}
         with open(work / "console", "w") as console:
             machine = subprocess.Popen(
-                ["linux.uml", "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", f"ubd0={work}/disk",
+                ["linux.uml", "mem=512M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw",
+                 f"ubd0={work}/disk",
                  "con=null", "con0=fd:0,fd:1", f"umid=nfs{os.getpid()}", f"init={HERE}/uml_init.sh",
                  *(f"{name}={value}" for name, value in settings.items())], stdin=subprocess.DEVNULL, stdout=console,
-                stderr=console, env={**os.environ, "LD_PRELOAD": str(work / "uml_xstate.so"), "TMPDIR": str(work), "HOME": str(work)})
+                stderr=console,
+                env={**os.environ, "LD_PRELOAD": str(work / "uml_xstate.so"), "TMPDIR": str(work), "HOME": str(work)})
             try:
                 machine.wait(60 + SECONDS * len(SCENES))
             except subprocess.TimeoutExpired:
@@ -125,7 +133,8 @@ def nfs(options):
         if not (work / "result").exists():
             log = (work / "init.log").read_text().splitlines() if (work / "init.log").exists() else []
             raise Missing("user-mode Linux ended without a result: " + " | ".join(log[-4:])[:300])
-        print(*(line for line in (work / "init.log").read_text().splitlines() if line.startswith("  ")), sep="\n", file=sys.stderr)
+        print(*(line for line in (work / "init.log").read_text().splitlines() if line.startswith("  ")), sep="\n",
+              file=sys.stderr)
         return ast.literal_eval((work / "result").read_text())
     return inside_uml
 
@@ -158,7 +167,8 @@ def verdict(returncode, said):
         return "**two holders of a lock**"
     if "not supported here" in said:
         return "refused: `lock_unsupported`"
-    reasons = re.findall(r'(?:^\w+ ".*"|\[Errno \d+\]).*?([A-Z][a-z][^:\n]*?)(?:: |$)', said, re.M)  # what() or Python's OSError
+    # what() or Python's OSError
+    reasons = re.findall(r'(?:^\w+ ".*"|\[Errno \d+\]).*?([A-Z][a-z][^:\n]*?)(?:: |$)', said, re.M)
     return f"error: {reasons[-1]}" if reasons else "**" + said.strip().splitlines()[-1][:60] + "**"
 
 
@@ -166,9 +176,11 @@ def scenes(hosts):
     result = {}
     for scene in SCENES:
         with tempfile.TemporaryFile(mode="w+") as said:
-            process = subprocess.Popen([sys.executable, "-B", TOP / "tests/neighbours/neighbours.py", scene], stdin=subprocess.DEVNULL,
+            process = subprocess.Popen([sys.executable, "-B", TOP / "tests/neighbours/neighbours.py", scene],
+                                       stdin=subprocess.DEVNULL,
                                        stdout=said, stderr=said, start_new_session=True,
-                                       env={**os.environ, "HOSTS": ":".join(map(str, hosts)), "BUILD": str(BUILD), "ROUNDS": ROUNDS})
+                                       env={**os.environ, "HOSTS": ":".join(map(str, hosts)), "BUILD": str(BUILD),
+                                            "ROUNDS": ROUNDS})
             try:
                 process.wait(SECONDS)
                 code = process.returncode
@@ -178,7 +190,8 @@ def scenes(hosts):
             said.seek(0)
             text = said.read()
         result[scene] = "not finished in time" if code is None else verdict(code, text)
-        print(f"  {scene}: {result[scene]}\n    " + "\n    ".join(text.strip().splitlines()[-4:]), file=sys.stderr, flush=True)
+        print(f"  {scene}: {result[scene]}\n    " + "\n    ".join(text.strip().splitlines()[-4:]), file=sys.stderr,
+              flush=True)
     return result
 
 
@@ -210,8 +223,10 @@ def main(arguments):
         print(name, file=sys.stderr, flush=True)
         work = Path(tempfile.mkdtemp(prefix="memoria-network-", dir="/var/tmp"))
         try:
-            subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "-B",
-                            __file__, "inside", name, work], stdin=subprocess.DEVNULL, check=False, timeout=180 + SECONDS * len(SCENES))
+            subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+                            sys.executable, "-B",
+                            __file__, "inside", name, work], stdin=subprocess.DEVNULL, check=False,
+                           timeout=180 + SECONDS * len(SCENES))
             row = ast.literal_eval((work / "row").read_text())
         except (OSError, subprocess.TimeoutExpired) as why:
             row = str(why)

@@ -514,7 +514,7 @@ class Page(Memory):
         blocks[0] = blocks[0].split("\n", 1)[1]
         shutil.copy(program(), self.here / "memoria")
         os.symlink(TOP / "examples", self.here / "examples")
-        waits = "for i in $(seq 600); do [ -e memory/knowledge/concepts/fsync.md ] && break; sleep 0.1; done\n"
+        waits = "for i in $(seq 600); do ls memory/knowledge/days/*.md > /dev/null 2>&1 && break; sleep 0.1; done\n"
         script = "set -eu\n" + "".join(blocks).replace("sleep 2\n", waits)
         done = subprocess.run(["sh", "-c", script], cwd=self.here, env=environment(), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=120)
