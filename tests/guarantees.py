@@ -18,7 +18,7 @@ def rows_of_the_readme():
 
 def test_cases():
     sources = [TOP / "memoria_fs.hpp", *HERE.glob("*.cpp")]
-    case = re.compile(r'^DOCTEST_TEST_CASE\("([^"]+)"\)', re.M)
+    case = re.compile(r'^DOCTEST_TEST_CASE\("([^"]+)"', re.M)
     return {name for file in sources for name in case.findall(file.read_text(encoding="utf-8"))}
 
 
