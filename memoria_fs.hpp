@@ -791,45 +791,39 @@ class json;
 
 namespace detail {
 
-enum json_kind : std::uint8_t {
-  null_kind,
-  boolean_kind,
-  integer_kind,
-  natural_kind,  // beyond the largest std::int64_t
-  real_kind,
-  short_kind,
-  text_kind,  // from here on a value owns memory
-  big_kind,   // an integer beyond 64 bits, as text
-  array_kind,
-  object_kind
-};
-struct json_cell {  // a short string lies in the first 14 bytes, padded with zeros
+// tiny: a string that lies in the first 14 bytes of its cell, padded with zeros; natural: an integer beyond the largest
+// std::int64_t; big: one beyond 64 bits, as text. From big on a value owns memory.
+enum class json_kind : std::uint8_t { null, boolean, tiny, real, integer, natural, big, text, array, object };
+struct json_cell {
   union {
-    std::uint64_t payload;  // integer, or pointer to the block
+    std::uint64_t payload;
     double real;
+    char* memory;  // of a string, array or object
   };
   std::uint32_t length_low;
   std::uint16_t length_high;
-  std::uint8_t info;  // flags of a string; the length of a short one
-  std::uint8_t kind;
+  std::uint8_t info;  // flags of a string; the length of a tiny one
+  json_kind kind;
 };
+inline std::size_t length_of(const json_cell& c) noexcept {  // bytes of a longer string; members
+  return static_cast<std::size_t>(c.length_low | (std::uint64_t{c.length_high} << 32));
+}
 void destroy(const json_cell& root) noexcept;
 void copy_cell(const json_cell& root, json_cell& copy);
 bool equal_cells(const json_cell& left, const json_cell& right);
 std::string_view string_of(const json_cell& c) noexcept;
-bool number_of(const json_cell& c, double& value);
-// false: not a number with an integer value, or out of range
-bool integer_of(const json_cell& c, std::int64_t& value) noexcept;
-bool integer_of(const json_cell& c, std::uint64_t& value) noexcept;
+double number_of(const json_cell& c);  // which is a number
+// false: not a number whose value is an integer of 64 bits, with sign or without
+bool integer_of(const json_cell& c, std::uint64_t& bits, bool& negative) noexcept;
 
-struct json_element;  // what the brace lists of json::array and json::object hold
-struct json_member;
+struct json_member;  // what the brace list of json::object holds
+
+template <class T, class Plain = std::decay_t<T>>  // what json::value returns for a fallback of this type
+using value_of = std::conditional_t<std::is_convertible_v<Plain, const char*>, std::string, Plain>;
 
 template <class T>
 inline constexpr bool is_character =
     std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
-template <class T>
-inline constexpr bool is_json_number = std::is_arithmetic_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
 
 template <class T>
 inline constexpr bool is_vector = false;
@@ -887,19 +881,12 @@ struct json_items {
     std::string_view key() const noexcept { return first; }
     Json& value() const noexcept { return second; }
   };
-  class iterator {
-   public:
-    explicit iterator(json_iterator<Json> at) noexcept : at_(at) {}
-    item& operator*() const noexcept { return slot_.emplace(item{at_.key(), *at_}); }
-    iterator& operator++() noexcept { return ++at_, *this; }
-    bool operator!=(const iterator& other) const noexcept { return at_ != other.at_; }
-
-   private:
-    json_iterator<Json> at_;
-    mutable std::optional<item> slot_;  // so that `auto&` binds, as it does to nlohmann's
+  struct iterator : json_iterator<Json> {
+    item& operator*() const noexcept { return slot.emplace(item{this->key(), this->value()}); }
+    mutable std::optional<item> slot;  // so that `auto&` binds, as it does to nlohmann's
   };
-  iterator begin() const noexcept { return iterator(of.begin()); }
-  iterator end() const noexcept { return iterator(of.end()); }
+  iterator begin() const noexcept { return {of.begin(), {}}; }
+  iterator end() const noexcept { return {of.end(), {}}; }
 
   Json& of;
 };
@@ -919,63 +906,55 @@ class json {
 
   json() noexcept : cell_{} {}
   json(std::nullptr_t) noexcept : json() {}
-  template <class T, std::enable_if_t<std::is_same_v<T, bool>, int> = 0>  // a template, or pointers would become true
-  json(T value) noexcept : json(detail::boolean_kind, value) {}
-  template <class T, std::enable_if_t<detail::is_json_number<T>, int> = 0>
+  // A template, or pointers would become true; 'x' is no number and no string.
+  template <class T, std::enable_if_t<std::is_arithmetic_v<T> && !detail::is_character<T>, int> = 0>
   json(T value) noexcept : json() {
     if constexpr (std::is_floating_point_v<T>) {
       cell_.real = static_cast<double>(value);
-      cell_.kind = detail::real_kind;
+      cell_.kind = kind::real;
     } else {
       cell_.payload = static_cast<std::uint64_t>(value);
-      cell_.kind = std::is_unsigned_v<T> && cell_.payload >> 63 ? detail::natural_kind : detail::integer_kind;
+      const bool natural = std::is_unsigned_v<T> && cell_.payload >> 63;
+      cell_.kind = std::is_same_v<T, bool> ? kind::boolean : natural ? kind::natural : kind::integer;
     }
   }
-  template <class T, std::enable_if_t<detail::is_character<T>, int> = 0>
-  json(T) = delete;  // 'x' is no number and no string: say which
   // UTF-8. Bytes that are not are kept as they are, and refused by dump.
   json(std::string_view text);
   json(const std::string& text) : json(std::string_view(text)) {}
-  json(const char* text) : json() {
-    if (text) *this = json(std::string_view(text));
-  }
+  json(const char* text) : json(text ? json(std::string_view(text)) : json()) {}
   template <class T>
   json(const std::vector<T>& values) : json(array()) {
     for (const auto& value : values) push_back(json(static_cast<const T&>(value)));
   }
   json(const json& other) : json() { detail::copy_cell(other.cell_, cell_); }
   json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
-  json& operator=(const json& other) { return *this = json(other); }
-  json& operator=(json&& other) noexcept {
-    json taken(std::move(other));  // first: `other` may live inside *this
-    swap(taken);
+  json& operator=(json other) noexcept {  // by value: it may have lived inside *this
+    swap(other);
     return *this;
   }
   ~json() {
-    if (cell_.kind >= detail::text_kind) detail::destroy(cell_);
+    if (cell_.kind >= kind::big) detail::destroy(cell_);
   }
   void swap(json& other) noexcept { other.cell_ = std::exchange(cell_, other.cell_); }
   friend void swap(json& a, json& b) noexcept { a.swap(b); }
 
-  static json array() { return json(detail::array_kind); }
-  static json array(std::initializer_list<detail::json_element> values);
-  static json object() { return json(detail::object_kind); }
+  static json array() { return json(kind::array); }
+  static json array(std::initializer_list<json> values);
+  static json object() { return json(kind::object); }
   static json object(std::initializer_list<detail::json_member> members);  // the last of several equal keys wins
 
   // The whole text has to be one value with white space around it. The forms without exceptions return null for a text
   // that is refused; json_problem says why and where.
-#if MEMORIA_FS_EXCEPTIONS
-  static json parse(std::string_view text, const json_parse_options& options = {});
-#endif
   static json parse(std::string_view text, std::error_code& ec) { return parse(text, {}, ec); }
   static json parse(std::string_view text, const json_parse_options& options, std::error_code& ec);
   static json parse(std::string_view text, json_problem& problem) { return parse(text, {}, problem); }
   static json parse(std::string_view text, const json_parse_options& options, json_problem& problem);
   static bool accept(std::string_view text, const json_parse_options& options = {});
+#if MEMORIA_FS_EXCEPTIONS
+  static json parse(std::string_view text, const json_parse_options& options = {});
 
   // Errors, all errc::json_type: a NaN or an infinity in the strict dialect, a string that is not UTF-8. Unpaired
   // surrogates are written as \udXXX in either dialect. Doubles look as Python's repr shows them: 1e+16, 1e-05, 2.0.
-#if MEMORIA_FS_EXCEPTIONS
   std::string dump(int indent = -1) const { return dump(json_dump_options{indent}); }
   std::string dump(const json_dump_options& options) const;
 #endif
@@ -985,17 +964,15 @@ class json {
 
   value_t type() const noexcept;
   const char* type_name() const noexcept;  // "null", "boolean", "number", "string", "array", "object"
-  bool is_null() const noexcept { return kind() == detail::null_kind; }
-  bool is_boolean() const noexcept { return kind() == detail::boolean_kind; }
-  bool is_number() const noexcept { return is_number_integer() || is_number_float(); }
-  bool is_number_integer() const noexcept {  // of any size
-    return kind() == detail::integer_kind || kind() == detail::natural_kind || kind() == detail::big_kind;
-  }
+  bool is_null() const noexcept { return cell_.kind == kind::null; }
+  bool is_boolean() const noexcept { return cell_.kind == kind::boolean; }
+  bool is_number() const noexcept { return cell_.kind >= kind::real && cell_.kind <= kind::big; }
+  bool is_number_integer() const noexcept { return is_number() && !is_number_float(); }  // of any size
   bool is_number_unsigned() const noexcept;  // an integer, and not negative: a matter of the value, not of its origin
-  bool is_number_float() const noexcept { return kind() == detail::real_kind; }
-  bool is_string() const noexcept { return kind() == detail::short_kind || kind() == detail::text_kind; }
-  bool is_array() const noexcept { return kind() == detail::array_kind; }
-  bool is_object() const noexcept { return kind() == detail::object_kind; }
+  bool is_number_float() const noexcept { return cell_.kind == kind::real; }
+  bool is_string() const noexcept { return cell_.kind == kind::tiny || cell_.kind == kind::text; }
+  bool is_array() const noexcept { return cell_.kind == kind::array; }
+  bool is_object() const noexcept { return cell_.kind == kind::object; }
   bool is_structured() const noexcept { return is_array() || is_object(); }
   bool is_primitive() const noexcept { return !is_structured(); }
 
@@ -1005,14 +982,6 @@ class json {
   // nothing.
   template <class T>
   std::optional<T> get_if() const;
-#if MEMORIA_FS_EXCEPTIONS
-  template <class T>
-  T get() const {
-    std::optional<T> value = get_if<T>();
-    if (!value) throw_not(kind_of<T>);
-    return std::move(*value);
-  }
-#endif
   template <class T>
   T get(std::error_code& ec) const {
     std::optional<T> value = get_if<T>();
@@ -1022,27 +991,40 @@ class json {
 
   // The member as a T, or the fallback where there is none (also in null). A member of another type, or a value that is
   // no object, is an error: a fallback would hide it, and the next save would make it final.
-  template <class T>
-  using fallback_t = std::conditional_t<std::is_convertible_v<T, const char*>, std::string, T>;
-#if MEMORIA_FS_EXCEPTIONS
-  template <class T>
-  fallback_t<std::decay_t<T>> value(std::string_view key, T&& fallback) const {
-    if (!is_null() && !is_object()) throw_not("an object");
-    const json* member = find_member(key);
-    if (!member) return std::forward<T>(fallback);
-    return member->get<fallback_t<std::decay_t<T>>>();
-  }
-#endif
-  template <class T>
-  fallback_t<std::decay_t<T>> value(std::string_view key, T&& fallback, std::error_code& ec) const {
+  template <class T, class Value = detail::value_of<T>>
+  Value value(std::string_view key, T&& fallback, std::error_code& ec) const {
     const json* member = find_member(key);
     ec = is_null() || is_object() ? std::error_code() : make_error_code(errc::json_type);
-    if (member) return member->get<fallback_t<std::decay_t<T>>>(ec);
-    return ec ? fallback_t<std::decay_t<T>>() : fallback_t<std::decay_t<T>>(std::forward<T>(fallback));
+    if (member) return member->get<Value>(ec);
+    return ec ? Value() : Value(std::forward<T>(fallback));
   }
 
+  // Errors: json_missing for no such key or index, json_type where this is no object or array. The forms without
+  // exceptions give a null then, which belongs to nobody.
+  const json& at(std::string_view key, std::error_code& ec) const { return found(find_member(key), is_object(), ec); }
+  const json& at(std::size_t index, std::error_code& ec) const { return found(find_element(index), is_array(), ec); }
+
+#if MEMORIA_FS_EXCEPTIONS
+  template <class T>
+  T get() const {
+    std::optional<T> value = get_if<T>();
+    if (!value) misused(kind_of<T>);
+    return std::move(*value);
+  }
+  template <class T, class Value = detail::value_of<T>>
+  Value value(std::string_view key, T&& fallback) const {
+    if (!is_null() && !is_object()) misused("an object");
+    const json* member = find_member(key);
+    return member ? member->get<Value>() : Value(std::forward<T>(fallback));
+  }
+  const json& at(std::string_view key) const { return member(key); }
+  const json& at(std::size_t index) const { return element(index); }
+  json& at(std::string_view key) { return member(key); }
+  json& at(std::size_t index) { return element(index); }
+#endif
+
   // Members of an array or object; 1 for another value, 0 for null: what begin() to end() walks over.
-  std::size_t size() const noexcept;
+  std::size_t size() const noexcept { return is_structured() ? detail::length_of(cell_) : is_null() ? 0 : 1; }
   bool empty() const noexcept { return size() == 0; }
   iterator begin() noexcept { return {first(), step()}; }
   iterator end() noexcept { return begin() + static_cast<std::ptrdiff_t>(size()); }
@@ -1063,17 +1045,6 @@ class json {
   const_iterator find(std::string_view key) const noexcept { return const_cast<json*>(this)->find(key); }
   bool contains(std::string_view key) const noexcept { return find_member(key) != nullptr; }
 
-  // Errors: json_missing for no such key or index, json_type where this is no object or array. The forms without
-  // exceptions give a null then, which belongs to nobody.
-#if MEMORIA_FS_EXCEPTIONS
-  const json& at(std::string_view key) const;
-  const json& at(std::size_t index) const;
-  json& at(std::string_view key) { return const_cast<json&>(std::as_const(*this).at(key)); }
-  json& at(std::size_t index) { return const_cast<json&>(std::as_const(*this).at(index)); }
-#endif
-  const json& at(std::string_view key, std::error_code& ec) const { return found(find_member(key), is_object(), ec); }
-  const json& at(std::size_t index, std::error_code& ec) const { return found(find_element(index), is_array(), ec); }
-
   // Reading: null for what is not there. Writing: null becomes an object or array; a missing key is added at the end;
   // the index one past the end appends a null. What cannot be (a key in a string, an index beyond) throws json_error;
   // in a program without exceptions it gives a value that is thrown away, so check is_object() first.
@@ -1093,7 +1064,7 @@ class json {
   std::size_t erase(std::size_t index) noexcept { return erase_found(find_element(index)); }
   iterator erase(const_iterator position) noexcept;  // the one after it
   // An array or object stays one; anything else becomes null.
-  void clear() noexcept { *this = is_structured() ? json(detail::json_kind{cell_.kind}) : json(); }
+  void clear() noexcept { *this = is_structured() ? json(cell_.kind) : json(); }
   void reserve(std::size_t members);  // of an array or object
 
   // JSON Pointer (RFC 6901): "" is this value, "/users/0/name", with ~1 for '/' and ~0 for '~' in a key. find_pointer:
@@ -1118,22 +1089,23 @@ class json {
   template <class Json>
   friend class detail::json_iterator;
 
-  explicit json(detail::json_kind kind, std::uint64_t payload = 0) noexcept : json() {
-    cell_.payload = payload;
-    cell_.kind = kind;
-  }
-  unsigned kind() const noexcept { return cell_.kind; }
+  using kind = detail::json_kind;
+
+  explicit json(kind k) noexcept : json() { cell_.kind = k; }
   json* first() const noexcept;
   std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
   json* find_member(std::string_view key) const noexcept;
-  json* find_element(std::size_t index) const noexcept;
+  json* find_element(std::size_t index) const noexcept {
+    return is_array() && index < size() ? first() + index : nullptr;
+  }
+  json* find_token(const std::string& token) const noexcept;
+  json& member(std::string_view key) const;
+  json& element(std::size_t index) const;
   static const json& or_null(const json* found) noexcept;
   static const json& found(const json* value, bool right_type, std::error_code& ec) noexcept;
   std::size_t erase_found(const json* value) noexcept;
   json& misused(const char* wanted) const;
-#if MEMORIA_FS_EXCEPTIONS
-  [[noreturn]] void throw_not(const char* wanted) const;
-#endif
+  static json& failed(errc code, std::string reason);
   template <class T>
   static constexpr const char* kind_of = std::is_same_v<T, bool>       ? "a boolean"
                                          : std::is_integral_v<T>       ? "an integer that fits"
@@ -1146,15 +1118,9 @@ class json {
 
 namespace detail {
 
-struct json_element {
-  template <class T, std::enable_if_t<std::is_convertible_v<T, json>, int> = 0>
-  json_element(T&& from) : value(std::forward<T>(from)) {}
-  mutable json value;  // the elements of a brace list are const; moving out of one saves copying whole trees
-};
-
 struct json_member {
   std::string_view key;
-  mutable json value;
+  mutable json value;  // the elements of a brace list are const; moving out of one saves copying whole trees
 };
 
 template <class Json>
@@ -1171,13 +1137,14 @@ std::optional<T> json::get_if() const {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (is_boolean()) return cell_.payload != 0;
   } else if constexpr (std::is_integral_v<T>) {
-    std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t> value;
-    constexpr T lowest = std::numeric_limits<T>::min(), highest = std::numeric_limits<T>::max();
-    if (detail::integer_of(cell_, value) && value >= lowest && value <= highest) return static_cast<T>(value);
+    std::uint64_t bits;
+    bool negative;
+    if (!detail::integer_of(cell_, bits, negative)) return std::nullopt;
+    const T value = static_cast<T>(bits);
+    if (static_cast<std::uint64_t>(value) == bits && (value < 0) == negative) return value;
   } else if constexpr (std::is_floating_point_v<T>) {
-    double value;
-    constexpr double highest = static_cast<double>(std::numeric_limits<T>::max());
-    if (!detail::number_of(cell_, value)) return std::nullopt;
+    if (!is_number()) return std::nullopt;
+    const double value = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
     const bool special = is_number_float() && !(value - value == 0);  // NaN and infinities are had in every type
     if (special || (value >= -highest && value <= highest)) return static_cast<T>(value);
   } else if constexpr (detail::is_vector<T>) {
@@ -2033,11 +2000,11 @@ inline unsigned trailing_zeros(std::uint64_t x) noexcept {  // x != 0
 #endif
 }
 
-// A hint that text[at] is wanted soon. Where each step waits for the one before, the processor does not run ahead
-// itself.
-inline void prefetch([[maybe_unused]] std::string_view text, [[maybe_unused]] std::size_t at) noexcept {
+// A hint that what lies there is wanted soon. Where each step waits for the one before, the processor does not run
+// ahead itself.
+inline void prefetch([[maybe_unused]] const void* p) noexcept {
 #ifdef __GNUC__
-  if (at < text.size()) __builtin_prefetch(text.data() + at);
+  __builtin_prefetch(p);
 #endif
 }
 
@@ -2057,14 +2024,6 @@ inline std::size_t count_bits(std::uint64_t x) noexcept {  // pairs, fours, byte
   x -= x >> 1 & 0x5555555555555555;
   x = (x & 0x3333333333333333) + (x >> 2 & 0x3333333333333333);
   return static_cast<std::size_t>(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
-}
-
-inline void prefetch(const void* p) noexcept {  // soon to be read and written
-#if defined(__GNUC__) || defined(__clang__)
-  __builtin_prefetch(p, 1);
-#else
-  static_cast<void>(p);
-#endif
 }
 
 // From a counter that threads share; returns what it was.
@@ -2100,10 +2059,6 @@ inline std::uint64_t load_first_lowest(const char* p) noexcept {  // written out
 inline std::uint64_t load_four(const char* p) noexcept {
   const auto byte = [p](unsigned i) { return std::uint32_t{static_cast<unsigned char>(p[i])} << (8 * i); };
   return byte(0) | byte(1) | byte(2) | byte(3);
-}
-inline void store_first_lowest(char* p, std::uint64_t x) noexcept {
-  const auto put = [&](unsigned i) { p[i] = static_cast<char>(static_cast<unsigned char>(x >> (8 * i))); };
-  put(0), put(1), put(2), put(3), put(4), put(5), put(6), put(7);
 }
 
 // A hash that nobody who writes keys or notes can aim at: both factors of every product are salted.
@@ -4431,7 +4386,7 @@ inline void find_close(std::string_view text, std::size_t from, bracketed& found
 inline bool next_match(wikilink_scan& s, bracketed& found) noexcept {
   const std::string_view text = s.text;
   for (;;) {
-    prefetch(text, s.at + 1024);
+    if (s.at + 1024 < text.size()) prefetch(text.data() + s.at + 1024);
     found.open = find_brackets(text, s.at);
     const std::size_t begin = found.open + 2;
     if (begin >= text.size()) break;
@@ -4713,7 +4668,7 @@ inline std::size_t after_comment(wikilink_scan& s, std::size_t at) noexcept {
 inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
   for (; at < s.text.size(); at = s.seen_end) {
     if (at >= s.seen_end) {
-      prefetch(s.text, at + 1024);
+      if (at + 1024 < s.text.size()) prefetch(s.text.data() + at + 1024);
       s.seen = marks_at(s.text, at, [](const char* p) {
         const lanes b = lanes::load(p);
         return ((b.is('\n') | b.is('`')) | (b.is('$') | b.is('%'))) | (b.is('<') | b.is('['));
@@ -5469,22 +5424,20 @@ inline double read_real(std::string_view number, std::size_t mantissa, std::int6
   double value;
   if (std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc()) return value;
 #endif
-  std::string digits(number[0] == '-' ? "-0" : "0");
-  const std::size_t none = digits.size(), most = none + 800;
-  bool fraction = false;
-  for (const char c : number.substr(none - 1, mantissa - (none - 1))) {
-    if (c == '.') {
-      fraction = true;
-      continue;
-    }
-    exponent += (digits.size() == most ? 1 : 0) - (fraction ? 1 : 0);
-    if (digits.size() == most) {
-      if (c != '0') digits.back() = '1';
-    } else if (c != '0' || digits.size() != none) {
-      digits += c;
-    }
+  std::string digits(number.substr(0, mantissa));
+  const std::size_t point = digits.find('.'), most = 800;
+  if (point != std::string::npos) {
+    digits.erase(point, 1);
+    exponent -= static_cast<std::int64_t>(digits.size() - point);
   }
-  return std::strtod((digits + 'e' + std::to_string(exponent)).c_str(), nullptr);
+  digits.erase(0, digits.find_first_of("123456789"));
+  if (digits.size() > most) {
+    exponent += static_cast<std::int64_t>(digits.size() - most);
+    if (digits.find_first_not_of('0', most) != std::string::npos) digits[most - 1] = '1';
+    digits.resize(most);
+  }
+  const double size = std::strtod((digits + 'e' + std::to_string(exponent)).c_str(), nullptr);
+  return number[0] == '-' ? -size : size;
 }
 
 // As Python's repr does: 0.0001, 1e-05, 1e+16, 9007199254740992.0. Not NaN, not infinite. Touches 48 bytes.
@@ -5508,7 +5461,7 @@ inline char* write_real(char* out, double value) noexcept {
 }
 
 // -- Cells and their memory. A value's block begins with its capacity and how many words lie between it and the slab it
-// was cut from, if it was; payload points behind that: to the bytes of a string, the cells of an array, or of an
+// was cut from, if it was; `memory` points behind that: to the bytes of a string, the cells of an array, or of an
 // object, key and value in turn, and then, from a capacity of more than linear_max on, an index. Cells are moved by
 // copying them.
 //
@@ -5516,31 +5469,25 @@ inline char* write_real(char* out, double value) noexcept {
 // lives as long as one of its blocks, so a value moved out of a parsed document keeps up to 32 KiB alive with it; a
 // copy does not.
 
-inline constexpr std::size_t short_max = 14, linear_max = 64, no_position = ~std::size_t{0};
-// Of a string: nothing in it needs a backslash; it is not UTF-8 throughout.
-inline constexpr std::uint8_t json_plain = 0x10, json_broken = 0x20, short_length = 0x0F;
+inline constexpr std::size_t tiny_max = 14, linear_max = 64, no_position = ~std::size_t{0};
+inline constexpr std::uint8_t json_plain = 0x10, tiny_length = 0x0F;  // plain: UTF-8 that needs no backslash
 
-inline std::uint64_t address_of(const void* p) noexcept { return reinterpret_cast<std::uintptr_t>(p); }
-inline char* memory_of(const json_cell& c) noexcept {
-  return reinterpret_cast<char*>(static_cast<std::uintptr_t>(c.payload));
-}
-inline json_cell* cells_of(const json_cell& c) noexcept { return reinterpret_cast<json_cell*>(memory_of(c)); }
-inline std::size_t length_of(const json_cell& c) noexcept {  // bytes of a longer string; members
-  return static_cast<std::size_t>(c.length_low | (std::uint64_t{c.length_high} << 32));
-}
+inline json_cell* cells_of(const json_cell& c) noexcept { return reinterpret_cast<json_cell*>(c.memory); }
 inline void set_length(json_cell& c, std::size_t n) noexcept {
   c.length_low = static_cast<std::uint32_t>(n);
   c.length_high = static_cast<std::uint16_t>(std::uint64_t{n} >> 32);
 }
-inline std::size_t width_of(const json_cell& c) noexcept { return c.kind == object_kind ? 2 : 1; }  // cells a member
-inline std::size_t count_of(const json_cell& c) noexcept { return length_of(c) * width_of(c); }     // cells
+// Cells a member.
+inline std::size_t width_of(const json_cell& c) noexcept { return c.kind == json_kind::object ? 2 : 1; }
+inline std::size_t count_of(const json_cell& c) noexcept { return length_of(c) * width_of(c); }  // cells
+inline std::uint64_t& header_of(char* memory) noexcept { return reinterpret_cast<std::uint64_t*>(memory)[-1]; }
 inline std::size_t capacity_of(const json_cell& c) noexcept {
-  return c.payload ? static_cast<std::size_t>(load_first_lowest(memory_of(c) - 8) & 0xFFFFFFFFFFFF) : 0;
+  return c.memory ? static_cast<std::size_t>(header_of(c.memory) & 0xFFFFFFFFFFFF) : 0;
 }
 inline const char* bytes_of(const json_cell& c) noexcept { return reinterpret_cast<const char*>(&c); }
 MEMORIA_FS_INLINE std::string_view string_of(const json_cell& c) noexcept {
-  if (c.kind != short_kind) return {memory_of(c), length_of(c)};
-  return {bytes_of(c), static_cast<std::size_t>(c.info & short_length)};
+  if (c.kind != json_kind::tiny) return {c.memory, length_of(c)};
+  return {bytes_of(c), static_cast<std::size_t>(c.info & tiny_length)};
 }
 
 using json_slab = std::size_t;  // begins with how many use it: the blocks cut from it, and the arena that still cuts
@@ -5549,38 +5496,39 @@ inline void leave_slab(json_slab* slab, std::size_t users) noexcept {
   if (slab && fetch_subtract(*slab, users) == users) ::operator delete(slab);
 }
 
-class json_arena {
+class json_arena {  // passed as an rvalue, so that one that never has slabs can be a default argument
  public:
-  explicit json_arena(std::size_t size) noexcept : size_((size < 32768 ? size : 32768) & ~std::size_t{7}) {}
+  explicit json_arena(std::size_t size = 0) noexcept : size_((size < 32768 ? size : 32768) & ~std::size_t{7}) {}
   json_arena(json_arena&&) = delete;
   ~json_arena() { leave_slab(slab_, 1); }
-  // nullptr for what is better not cut from a slab. `distance` in words from its slab's begin.
-  char* cut(std::size_t bytes, std::uint64_t& distance) {
-    if (bytes > size_ / 8) return nullptr;
-    if (static_cast<std::size_t>(end_ - at_) < bytes) {
-      void* const memory = ::operator new(size_);
-      leave_slab(std::exchange(slab_, ::new (memory) json_slab{1}), 1);
-      at_ = static_cast<char*>(memory) + 8;
-      end_ = static_cast<char*>(memory) + size_;
+  char* allocate(std::size_t bytes, std::size_t capacity = 0) {
+    std::uint64_t distance = 0;
+    char* block = nullptr;
+    if (bytes >= size_ / 8) {  // is better not cut from a slab
+      block = static_cast<char*>(::operator new(bytes + 8));
+    } else {
+      const std::size_t whole = (bytes + 15) & ~std::size_t{7};
+      if (static_cast<std::size_t>(end_ - at_) < whole) add_slab();
+      ++*slab_;  // nobody else knows this slab yet
+      distance = static_cast<std::uint64_t>(at_ - reinterpret_cast<char*>(slab_)) / 8;
+      block = std::exchange(at_, at_ + whole);
     }
-    ++*slab_;  // nobody else knows this slab yet
-    distance = (address_of(at_) - address_of(slab_)) / 8;
-    return std::exchange(at_, at_ + ((bytes + 7) & ~std::size_t{7}));
+    header_of(block + 8) = capacity | distance << 48;
+    return block + 8;
   }
 
  private:
+  void add_slab() {
+    char* const memory = static_cast<char*>(::operator new(size_));
+    leave_slab(std::exchange(slab_, ::new (memory) json_slab{1}), 1);
+    at_ = memory + 8;
+    end_ = memory + size_;
+  }
+
   std::size_t size_;
   json_slab* slab_ = nullptr;
   char *at_ = nullptr, *end_ = nullptr;
 };
-
-inline char* allocate_block(json_arena* arena, std::size_t bytes, std::size_t capacity) {
-  std::uint64_t distance = 0;
-  char* block = arena ? arena->cut(bytes + 8, distance) : nullptr;
-  if (!block) block = static_cast<char*>(::operator new(bytes + 8));
-  store_first_lowest(block, capacity | distance << 48);
-  return block + 8;
-}
 
 // Gives blocks back, those of one slab together.
 struct json_recycler {
@@ -5588,11 +5536,10 @@ struct json_recycler {
   std::size_t blocks = 0;
 
   ~json_recycler() { leave_slab(slab, blocks); }
-  void take(void* memory) noexcept {
-    char* const block = static_cast<char*>(memory) - 8;
-    const std::uint64_t distance = load_first_lowest(block) >> 48;
-    if (distance == 0) return ::operator delete(block);
-    json_slab* const from = reinterpret_cast<json_slab*>(block - 8 * distance);
+  void take(char* memory) noexcept {
+    const std::uint64_t distance = header_of(memory) >> 48;
+    if (distance == 0) return ::operator delete(memory - 8);
+    json_slab* const from = reinterpret_cast<json_slab*>(memory - 8 - 8 * distance);
     if (from != slab) leave_slab(std::exchange(slab, from), std::exchange(blocks, 0));
     ++blocks;
   }
@@ -5604,18 +5551,18 @@ MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
   json_recycler garbage;
   json_cell c = root, *block = nullptr;
   for (std::size_t left = 0;;) {  // cells of the block, with c
-    if (c.kind >= array_kind && length_of(c) != 0) {
+    if (c.kind >= json_kind::array && length_of(c) != 0) {
       json_cell* const inner = cells_of(c);
       const std::size_t count = count_of(c);
       c = *inner;
-      inner->payload = address_of(std::exchange(block, inner));
+      inner->memory = reinterpret_cast<char*>(std::exchange(block, inner));
       set_length(*inner, std::exchange(left, count));
       continue;
     }
-    if (c.kind >= text_kind && c.payload) garbage.take(memory_of(c));
+    if (c.kind >= json_kind::big && c.memory) garbage.take(c.memory);
     while (block && --left == 0) {
       left = length_of(*block);
-      garbage.take(std::exchange(block, cells_of(*block)));
+      garbage.take(reinterpret_cast<char*>(std::exchange(block, cells_of(*block))));
     }
     if (!block) return;
     c = block[left];
@@ -5623,73 +5570,63 @@ MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
 }
 
 // A string that is only looked at: the bytes of a longer one stay where they are.
-inline json_cell view_cell(std::string_view s, std::uint8_t flags = 0, json_kind kind = text_kind) noexcept {
-  const bool is_short = kind == text_kind && s.size() <= short_max;
+inline json_cell view_cell(std::string_view s, std::uint8_t flags = 0) noexcept {
   json_cell c = {};
-  c.kind = is_short ? short_kind : kind;
-  c.info = static_cast<std::uint8_t>(is_short ? flags | s.size() : flags);
-  if (!is_short) {
-    c.payload = address_of(s.data());
+  const bool tiny = s.size() <= tiny_max;
+  c.kind = tiny ? json_kind::tiny : json_kind::text;
+  c.info = static_cast<std::uint8_t>(tiny ? flags | s.size() : flags);
+  if (!tiny) {
+    c.memory = const_cast<char*>(s.data());
     set_length(c, s.size());
   } else if (!s.empty()) {
     std::memcpy(&c, s.data(), s.size());
   }
   return c;
 }
-inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena* arena = nullptr,
-                           json_kind kind = text_kind) {
-  json_cell c = view_cell(s, flags, kind);
-  if (c.kind == short_kind) return c;
-  char* block = allocate_block(arena, s.size(), 0);
-  std::memcpy(block, s.data(), s.size());
-  c.payload = address_of(block);
+inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena&& arena = json_arena()) {
+  json_cell c = view_cell(s, flags);
+  if (c.kind == json_kind::tiny) return c;
+  c.memory = arena.allocate(s.size());
+  std::memcpy(c.memory, s.data(), s.size());
   return c;
 }
 inline bool same_text(const json_cell& a, const json_cell& b) noexcept {
-  if (a.kind == short_kind || b.kind == short_kind) {  // all of them is the same but for the flags
+  if (a.kind == json_kind::tiny || b.kind == json_kind::tiny) {  // all of them is the same but for the flags
     const std::uint64_t difference = load_first_lowest(bytes_of(a) + 8) ^ load_first_lowest(bytes_of(b) + 8);
-    return a.payload == b.payload && (difference & ~(std::uint64_t{0xFF & ~short_length} << 48)) == 0;
+    return a.payload == b.payload && (difference & ~(std::uint64_t{0xFF & ~tiny_length} << 48)) == 0;
   }
-  return length_of(a) == length_of(b) && std::memcmp(memory_of(a), memory_of(b), length_of(a)) == 0;
+  return length_of(a) == length_of(b) && std::memcmp(a.memory, b.memory, length_of(a)) == 0;
 }
 
-// -- Members, and the index of a large object: two words of salt, then slots, each the position of a member, counted
-// from 1, below bits of its key's hash; at most every other slot is taken.
+// -- Members, and the index of a large object: slots, each the position of a member, counted from 1, or 0 where it is
+// free. At most every other is taken.
 
-inline bool is_indexed(const json_cell& c) noexcept { return c.kind == object_kind && capacity_of(c) > linear_max; }
+inline bool is_indexed(const json_cell& c) noexcept { return width_of(c) == 2 && capacity_of(c) > linear_max; }
 inline std::size_t slots_for(std::size_t capacity) noexcept { return std::size_t{2} << (64 - leading_zeros(capacity)); }
-inline std::size_t index_bytes(std::size_t capacity) noexcept { return 16 + slots_for(capacity) * 4; }
-inline char* index_of(const json_cell& c) noexcept { return memory_of(c) + capacity_of(c) * 2 * sizeof(json_cell); }
+inline std::uint32_t* index_of(const json_cell& object) noexcept {
+  return reinterpret_cast<std::uint32_t*>(cells_of(object) + 2 * capacity_of(object));
+}
 
 inline std::uint64_t hash_key(const json_cell& object, const json_cell& key) noexcept {
-  const char* const salt = index_of(object);
-  return salted_hash(string_of(key), {load_first_lowest(salt), load_first_lowest(salt + 8)});
+  static const std::uint64_t secret[2] = {os::random_bits(), os::random_bits()};  // unknown to whoever chooses the keys
+  return salted_hash(string_of(key), {secret[0] ^ object.payload, secret[1]});
 }
 
-struct json_slot {
-  std::uint32_t* at;
-  std::uint32_t mask, tag;
-  std::size_t position() const noexcept { return std::size_t{*at & mask} - 1; }  // no_position where it is free
-};
-
 // Where the index begins to look for this hash.
-inline json_slot first_slot(const json_cell& object, std::uint64_t hash) noexcept {
-  const std::uint32_t mask = static_cast<std::uint32_t>(slots_for(capacity_of(object)) - 1);
-  std::uint32_t* const first = reinterpret_cast<std::uint32_t*>(index_of(object) + 16);
-  return {first + (hash & mask), mask, static_cast<std::uint32_t>(hash >> 32) & ~mask};
+inline std::uint32_t* first_slot(const json_cell& object, std::uint64_t hash) noexcept {
+  return index_of(object) + (hash & (slots_for(capacity_of(object)) - 1));
 }
 
 // Where the index has this key, or would have it.
-inline json_slot find_slot(const json_cell& object, const json_cell& key) noexcept {
+inline std::uint32_t& slot_of(const json_cell& object, const json_cell& key) noexcept {
   for (std::uint64_t hash = hash_key(object, key);; ++hash) {
-    const json_slot slot = first_slot(object, hash);
-    if (slot.position() == no_position) return slot;
-    if ((*slot.at & ~slot.mask) == slot.tag && same_text(cells_of(object)[2 * slot.position()], key)) return slot;
+    std::uint32_t& slot = *first_slot(object, hash);
+    if (slot == 0 || same_text(cells_of(object)[2 * (slot - std::size_t{1})], key)) return slot;
   }
 }
 
 inline std::size_t find_key(const json_cell& object, const json_cell& key) noexcept {
-  if (is_indexed(object)) return find_slot(object, key).position();
+  if (is_indexed(object)) return slot_of(object, key) - std::size_t{1};  // no_position where it is free
   const json_cell* const cells = cells_of(object);
   for (std::size_t i = 0, n = length_of(object); i < n; ++i) {
     if (same_text(cells[2 * i], key)) return i;
@@ -5697,45 +5634,30 @@ inline std::size_t find_key(const json_cell& object, const json_cell& key) noexc
   return no_position;
 }
 
-// Enters the member at `position`; or else tells where its key is already.
-inline std::size_t enter(const json_cell& object, std::size_t position) noexcept {
-  const json_slot slot = find_slot(object, cells_of(object)[2 * position]);
-  const std::size_t twin = slot.position();
-  if (twin == no_position) *slot.at = slot.tag | static_cast<std::uint32_t>(position + 1);
-  return twin;
-}
-
 inline void rebuild_index(const json_cell& object) noexcept {
-  std::memset(index_of(object) + 16, 0, index_bytes(capacity_of(object)) - 16);
-  for (std::size_t i = 0; i < length_of(object); ++i) enter(object, i);
+  std::memset(index_of(object), 0, slots_for(capacity_of(object)) * sizeof(std::uint32_t));
+  for (std::uint32_t i = 0; i < length_of(object); ++i) slot_of(object, cells_of(object)[std::size_t{2} * i]) = i + 1;
 }
 
-// Gives an array or object that has no block one. Its length stays.
-inline void allocate_members(json_cell& c, std::size_t capacity, json_arena* arena = nullptr) {
-  c.payload = 0;
+// Gives an array or object that has no block one. Its length stays, an index is not made yet.
+inline void allocate_members(json_cell& c, std::size_t capacity, json_arena&& arena = json_arena()) {
+  c.memory = nullptr;
   if (capacity == 0) return;
-  const std::size_t cells = capacity * width_of(c) * sizeof(json_cell);
-  const std::size_t index = c.kind == object_kind && capacity > linear_max ? index_bytes(capacity) : 0;
   const bool possible = capacity <= (no_position >> 7) && capacity >> 31 == 0;
-  char* block = allocate_block(arena, possible ? cells + index : (no_position >> 1) - 64, capacity);
-  c.payload = address_of(block);
-  if (index == 0) return;
-  static const std::uint64_t secret = os::random_bits();
-  const wide mixed = multiply(secret ^ 0x9E3779B97F4A7C15u, address_of(block) | 1);
-  const std::uint64_t salt[2] = {mixed.high ^ secret, mixed.low + secret};  // unknown to whoever chooses the keys
-  std::memcpy(block + cells, salt, sizeof salt);
-  std::memset(block + cells + 16, 0, index - 16);
+  const std::size_t cells = possible ? capacity * width_of(c) * sizeof(json_cell) : (no_position >> 1) - 64;
+  const std::size_t slots = possible && c.kind == json_kind::object && capacity > linear_max ? slots_for(capacity) : 0;
+  c.memory = arena.allocate(cells + slots * sizeof(std::uint32_t), capacity);
 }
 
 inline void grow_members(json_cell& c, std::size_t capacity) {
   json_cell fresh = c;
   allocate_members(fresh, capacity);
-  if (c.payload) {
-    std::memcpy(cells_of(fresh), cells_of(c), count_of(c) * sizeof(json_cell));
-    json_recycler().take(memory_of(c));
+  if (c.memory) {
+    std::memcpy(fresh.memory, c.memory, count_of(c) * sizeof(json_cell));
+    json_recycler().take(c.memory);
   }
   c = fresh;
-  if (c.kind == object_kind && capacity > linear_max) rebuild_index(c);
+  if (is_indexed(c)) rebuild_index(c);
 }
 
 // Room for one more member at the end, where null stands.
@@ -5757,112 +5679,101 @@ inline void remove_member(json_cell& c, std::size_t position) noexcept {
   if (is_indexed(c)) rebuild_index(c);
 }
 
-// Into a null.
+inline json_cell copy_of_leaf(const json_cell& c) {  // of what is neither array nor object
+  if (c.kind < json_kind::big) return c;
+  json_cell copy = text_cell(string_of(c), c.info);
+  copy.kind = c.kind;
+  return copy;
+}
+
 MEMORIA_FS_INLINE void copy_cell(const json_cell& root, json_cell& copy) {
-  std::vector<std::pair<const json_cell*, json_cell*>> open = {{&root, &copy}};
+  std::vector<std::pair<const json_cell*, json_cell*>> open;
+  if (root.kind < json_kind::array) copy = copy_of_leaf(root);
+  if (root.kind >= json_kind::array) open.emplace_back(&root, &copy);
   while (!open.empty()) {
-    const json_cell& from = *open.back().first;
-    json_cell& to = *open.back().second;
+    const auto [from, to] = open.back();
     open.pop_back();
-    if (from.kind < array_kind) {
-      to = from.kind < text_kind ? from : text_cell(string_of(from), from.info, nullptr, json_kind{from.kind});
-      continue;
-    }
     json_cell made = {};
-    made.kind = from.kind;
-    const bool indexed = is_indexed(from);
-    allocate_members(made, indexed ? capacity_of(from) : length_of(from));
-    if (indexed) std::memcpy(index_of(made), index_of(from), index_bytes(capacity_of(from)));
-    set_length(made, length_of(from));
-    to = made;
+    made.kind = from->kind;
+    allocate_members(made, length_of(*from));
+    set_length(made, length_of(*from));
     const std::size_t count = count_of(made);
     for (std::size_t i = 0; i < count; ++i) cells_of(made)[i] = json_cell{};
+    *to = made;
     for (std::size_t i = 0; i < count; ++i) {
-      const json_cell& member = cells_of(from)[i];
-      if (member.kind < text_kind) cells_of(made)[i] = member;
-      if (member.kind >= text_kind) open.emplace_back(&member, &cells_of(made)[i]);
+      const json_cell& cell = cells_of(*from)[i];
+      if (cell.kind >= json_kind::array) open.emplace_back(&cell, &cells_of(made)[i]);
+      if (cell.kind < json_kind::array) cells_of(made)[i] = copy_of_leaf(cell);
     }
+    if (is_indexed(made)) rebuild_index(made);
   }
 }
 
-// Doubles count if their value is an integer: one of Integer's range, from `lowest` to before `beyond`.
-template <class Integer>
-bool real_as(const json_cell& c, double lowest, double beyond, Integer& value) noexcept {
-  if (c.kind != real_kind || !(c.real >= lowest && c.real < beyond)) return false;
-  value = static_cast<Integer>(c.real);
-  return static_cast<double>(value) == c.real;
-}
-MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::int64_t& value) noexcept {
-  value = static_cast<std::int64_t>(c.payload);
-  return c.kind == integer_kind || real_as(c, -9223372036854775808.0, 9223372036854775808.0, value);
-}
-MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::uint64_t& value) noexcept {
-  value = c.payload;
-  const bool natural = c.kind == natural_kind || (c.kind == integer_kind && c.payload < sign_bit);
-  return natural || real_as(c, 0, 18446744073709551616.0, value);
+// Doubles count if their value is an integer.
+MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::uint64_t& bits, bool& negative) noexcept {
+  bits = c.payload;
+  negative = c.kind == json_kind::integer && (bits & sign_bit) != 0;
+  if (c.kind != json_kind::real) return c.kind == json_kind::integer || c.kind == json_kind::natural;
+  if (!(c.real >= -9223372036854775808.0 && c.real < 18446744073709551616.0)) return false;
+  negative = c.real < 0;
+  bits = negative ? static_cast<std::uint64_t>(static_cast<std::int64_t>(c.real)) : static_cast<std::uint64_t>(c.real);
+  return c.real == (negative ? static_cast<double>(static_cast<std::int64_t>(bits)) : static_cast<double>(bits));
 }
 
-MEMORIA_FS_INLINE bool number_of(const json_cell& c, double& value) {
-  if (c.kind == big_kind) return value = read_real(string_of(c), length_of(c), 0), true;
+MEMORIA_FS_INLINE double number_of(const json_cell& c) {
+  if (c.kind == json_kind::real) return c.real;
+  if (c.kind == json_kind::big) return read_real(string_of(c), length_of(c), 0);
   const double whole = static_cast<double>(static_cast<std::int64_t>(c.payload));
-  value = c.kind == real_kind ? c.real : c.kind == natural_kind ? static_cast<double>(c.payload) : whole;
-  return c.kind == real_kind || c.kind == natural_kind || c.kind == integer_kind;
+  return c.kind == json_kind::natural ? static_cast<double>(c.payload) : whole;
 }
 
-inline bool equal_scalars(const json_cell& a, const json_cell& b) noexcept {
-  std::int64_t i, j;
+inline bool equal_leaves(const json_cell& a, const json_cell& b) noexcept {
   std::uint64_t m, n;
-  if (a.kind == real_kind && b.kind == real_kind) return a.real == b.real;
-  if (integer_of(a, i) && integer_of(b, j)) return i == j;
-  if (integer_of(a, m) && integer_of(b, n)) return m == n;
+  bool below, below_too;
+  if (integer_of(a, m, below) && integer_of(b, n, below_too)) return m == n && below == below_too;
   if (a.kind != b.kind) return false;
-  return a.kind == short_kind || a.kind == text_kind || a.kind == big_kind ? same_text(a, b) : a.payload == b.payload;
+  if (a.kind == json_kind::real) return a.real == b.real;
+  return a.kind >= json_kind::tiny ? same_text(a, b) : a.payload == b.payload;
 }
 
 MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right) {
   std::vector<std::pair<const json_cell*, const json_cell*>> open;
-  for (const json_cell *a = &left, *b = &right;;) {
-    if (a->kind < array_kind || a->kind != b->kind) {
-      if (!equal_scalars(*a, *b)) return false;
-    } else {
-      const std::size_t n = length_of(*a), width = width_of(*a);
-      if (n != length_of(*b)) return false;
-      for (std::size_t i = 0; i < n; ++i) {
-        const json_cell &key = cells_of(*a)[i * width], &key_there = cells_of(*b)[i * width];
-        const std::size_t twin = width == 1 || same_text(key, key_there) ? i : find_key(*b, key);
-        if (twin == no_position) return false;
-        open.emplace_back(&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]);
-      }
-    }
-    if (open.empty()) return true;
-    a = open.back().first;
-    b = open.back().second;
+  open.emplace_back(&left, &right);
+  while (!open.empty()) {
+    const auto [a, b] = open.back();
     open.pop_back();
+    if (a->kind < json_kind::array || a->kind != b->kind) {
+      if (!equal_leaves(*a, *b)) return false;
+      continue;
+    }
+    const std::size_t n = length_of(*a), width = width_of(*a);
+    if (n != length_of(*b)) return false;
+    for (std::size_t i = 0; i < n; ++i) {
+      const json_cell &key = cells_of(*a)[i * width], &key_there = cells_of(*b)[i * width];
+      const std::size_t twin = width == 1 || same_text(key, key_there) ? i : find_key(*b, key);
+      if (twin == no_position) return false;
+      open.emplace_back(&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]);
+    }
   }
+  return true;
 }
 
 // -- Strings of a text
 
-// Bytes that a JSON string cannot show as they are; if `high`, also those beyond ASCII, and DEL, which Python escapes
-// too.
-inline lanes::mask special_bytes(const lanes& v, bool high) noexcept {
-  const lanes::mask special = v.equal('"') | v.equal('\\') | v.below(0x20);
-  return high ? special | v.high() | v.equal('\x7F') : special;
-}
-
-// Skips what may stand in a string as it is, up to a quote, backslash, control character or what is no UTF-8.
-inline const char* skip_text(const char* p, const char* end) noexcept {
+// Skips what may stand in a string as it is, up to a quote, backslash, control character or what is no UTF-8; if
+// `ascii`, up to whatever is beyond '~'.
+inline const char* skip_text(const char* p, const char* end, bool ascii = false) noexcept {
   for (;;) {
     if (static_cast<std::size_t>(end - p) >= lanes::width) {
       const lanes v = lanes::load(p);
-      const lanes::mask stop = special_bytes(v, false) | v.high();
+      const lanes::mask stop = v.equal('"') | v.equal('\\') | v.below(0x20) | v.high() | (ascii ? v.equal('\x7F') : 0);
       p += stop == 0 ? lanes::width : first_lane(stop);
       if (stop == 0) continue;
     }
-    if (p == end || *p == '"' || *p == '\\' || static_cast<unsigned char>(*p) < 0x20) return p;
-    if (static_cast<unsigned char>(*p) < 0x80) ++p;
     const auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
-    while (p != end && byte(0) >= 0x80) {
+    if (p == end || *p == '"' || *p == '\\' || byte(0) < 0x20 || (ascii && byte(0) >= 0x7F)) return p;
+    if (byte(0) < 0x80) ++p;
+    while (!ascii && p != end && byte(0) >= 0x80) {
       const bool common = byte(0) >= 0xE1 && byte(0) <= 0xEC && end - p >= 3;  // most of the world's scripts
       if (common && (byte(1) & 0xC0) == 0x80 && (byte(2) & 0xC0) == 0x80) {
         p += 3;
@@ -5875,16 +5786,6 @@ inline const char* skip_text(const char* p, const char* end) noexcept {
   }
 }
 
-inline std::uint8_t flags_of(std::string_view s) noexcept {
-  std::uint8_t flags = json_plain;
-  const char* const end = s.data() + s.size();
-  for (const char* p = s.data(); (p = skip_text(p, end)) != end; ++p) {
-    if (static_cast<unsigned char>(*p) >= 0x80) return json_broken;
-    flags = 0;
-  }
-  return flags;
-}
-
 // -- Parsing: values are pushed on one stack of cells; an array or object lies there behind a marker until it is
 // closed, and then moves into a block of just its size. Functions take the place to read at and return the place behind
 // what they read, or nullptr.
@@ -5895,14 +5796,13 @@ class json_parser {
       : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {
     stack_.reserve(64);
   }
-  json_parser(json_parser&&) = delete;
   ~json_parser() {
     for (const json_cell& c : stack_) destroy(c);
   }
 
   // The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for
   // the end: a closing bracket, which most texts end in, or else the zero behind a copy.
-  bool run(json_cell& result, json_problem& problem) {
+  json_problem run(json_cell& result) {
     const std::size_t size = text_.find_last_not_of(" \n\r\t") + 1;
     begin_ = text_.data();
     if (size == 0 || (text_[size - 1] != '}' && text_[size - 1] != ']')) begin_ = copy_.assign(text_, 0, size).data();
@@ -5911,31 +5811,29 @@ class json_parser {
     const char* p = document(begin_ + (mark ? 3 : 0));
     if (p && p != end_) p = fail(p, "expected the end of the text");
     if (p) result = std::exchange(stack_.back(), json_cell{});
-    problem = std::move(problem_);
-    return p;
+    return std::move(problem_);
   }
 
  private:
-  const char* fail(const char* at, const char* reason, errc code = errc::corrupt_json, bool tell_found = true) {
+  [[gnu::cold]] const char* fail(const char* at, const char* reason, errc code = errc::corrupt_json, bool tell = true) {
     const unsigned char byte = at == end_ ? 0 : static_cast<unsigned char>(*at);
     std::string found = "the end of the text";
     if (at != end_) found = std::string("byte 0x") + "0123456789ABCDEF"[byte >> 4] + "0123456789ABCDEF"[byte & 15];
     if (byte > 0x20 && byte < 0x7F) found = {'\'', *at, '\''};
     problem_.code = make_error_code(code);
-    problem_.reason = reason + (tell_found ? ", found " + found : std::string());
+    problem_.reason = tell ? reason + (", found " + found) : reason;
     problem_.offset = static_cast<std::size_t>(at - begin_);
     const text_position position = position_of(text_, problem_.offset);
     problem_.line = position.line;
     problem_.column = position.column;
     std::size_t i = problem_.offset - (position.column > 30 ? 30 : position.column - 1);
     while (i < problem_.offset && (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80) ++i;
-    for (const std::size_t from = i; i < text_.size() && text_[i] != '\n';) {
+    for (std::size_t length = 0, from = i; i < text_.size() && text_[i] != '\n'; i += length) {
       const decoded d = decode_utf8(text_, i);
-      const std::size_t length = d.length != 0 ? d.length : 1;
+      length = d.length != 0 ? d.length : 1;
       if (i - from + length > 60) break;
       const bool shown = d.length != 0 && d.code >= 0x20 && d.code != 0x7F && !is_surrogate(d.code);
       problem_.excerpt.append(shown ? text_.substr(i, length) : "?");
-      i += length;
     }
     return nullptr;
   }
@@ -5947,7 +5845,7 @@ class json_parser {
       if (options_.max_depth == 0) return fail(p, "nested too deeply", errc::json_limit, false);
       --options_.max_depth;
       const bool object = *p == '{';
-      push(null_kind, open_).info = object;
+      push(json_kind::null, open_).info = object;
       open_ = stack_.size();
       p = skip_space(p + 1);
       if (*p == (object ? '}' : ']')) goto close;
@@ -6004,19 +5902,22 @@ class json_parser {
     open_ = static_cast<std::size_t>(made.payload);
     ++options_.max_depth;
     made = json_cell{};
-    made.kind = object ? object_kind : array_kind;
-    allocate_members(made, cells / width_of(made), &arena_);
+    made.kind = object ? json_kind::object : json_kind::array;
+    allocate_members(made, cells / width_of(made), std::move(arena_));
     json_cell* place = cells_of(made);
     if (!object && cells != 0) std::memcpy(place, first, cells * sizeof(json_cell));
     if (!object) set_length(made, cells);
     const bool indexed = is_indexed(made);
+    if (indexed) rebuild_index(made);
     std::uint64_t filter[8] = {};
     for (json_cell* member = first; object && member != first + cells; member += 2) {
       std::memcpy(place, member, 2 * sizeof(json_cell));
       std::size_t twin = no_position;
       if (indexed) {
-        if (first + cells - member > 32) prefetch(first_slot(made, hash_key(made, member[32])).at);
-        twin = enter(made, length_of(made));
+        if (first + cells - member > 32) prefetch(first_slot(made, hash_key(made, member[32])));
+        std::uint32_t& slot = slot_of(made, *place);
+        twin = slot - std::size_t{1};
+        if (slot == 0) slot = static_cast<std::uint32_t>(length_of(made) + 1);
       } else {
         const std::uint64_t hash = quick_hash(*member), bit = std::uint64_t{1} << (hash % 64);
         if ((filter[hash / 64] & bit) != 0) twin = find_key(made, *member);
@@ -6033,19 +5934,19 @@ class json_parser {
     stack_.resize(static_cast<std::size_t>(first - stack_.data()));
   }
   static std::uint64_t quick_hash(const json_cell& key) noexcept {  // 9 bits
-    const char* const bytes = key.kind == text_kind ? memory_of(key) : bytes_of(key);
-    const char* const last = bytes + (key.kind == text_kind ? length_of(key) - 8 : 6);
+    const char* const bytes = key.kind == json_kind::text ? key.memory : bytes_of(key);
+    const char* const last = bytes + (key.kind == json_kind::text ? length_of(key) - 8 : 6);
     return ((load_first_lowest(bytes) ^ load_first_lowest(last) << 5) * 0x9E3779B97F4A7C15u) >> 55;
   }
 
   const char* scalar(const char* p) {
     switch (*p) {
       case '"': return string(p + 1);
-      case 't': return word(p, "true", boolean_kind, 1);
-      case 'f': return word(p, "false", boolean_kind, 0);
-      case 'n': return word(p, "null", null_kind, 0);
-      case 'N': return word(p, "NaN", real_kind, infinity_bits | infinity_bits >> 1, python_);
-      case 'I': return word(p, "Infinity", real_kind, infinity_bits, python_);
+      case 't': return word(p, "true", json_kind::boolean, 1);
+      case 'f': return word(p, "false", json_kind::boolean, 0);
+      case 'n': return word(p, "null", json_kind::null, 0);
+      case 'N': return word(p, "NaN", json_kind::real, infinity_bits | infinity_bits >> 1, python_);
+      case 'I': return word(p, "Infinity", json_kind::real, infinity_bits, python_);
       default: return is_digit(*p) || *p == '-' ? number(p) : fail(p, "expected a value");
     }
   }
@@ -6064,26 +5965,23 @@ class json_parser {
   const char* number(const char* const start) {
     const bool negative = *start == '-';
     const char* const first = start + (negative ? 1 : 0);
-    if (!is_digit(*first)) {
-      if (*first != 'I' || !python_) return fail(first, "expected a digit");
-      return word(first, "Infinity", real_kind, infinity_bits | sign_bit);
-    }
+    if (*first == 'I' && python_) return word(first, "Infinity", json_kind::real, infinity_bits | sign_bit);
+    if (!is_digit(*first)) return fail(first, "expected a digit");
     std::uint64_t digits = 0;
     const char* p = take_digits(first, digits);
-    const std::size_t count = static_cast<std::size_t>(p - first);
+    std::size_t count = static_cast<std::size_t>(p - first);
     const bool leading_zero = *first == '0' && count > 1;
     if (leading_zero) return fail(first + 1, "a number does not start with 0, unless 0 is all before the point");
-    if (*p == '.' || (*p | 0x20) == 'e') return real(start, p, digits, count);
-    const bool fits = count < 20 || (count == 20 && *first == '1' && digits >= 10'000'000'000'000'000'000u);
-    if (fits && (!negative || digits <= sign_bit)) {
-      push(negative || digits < sign_bit ? integer_kind : natural_kind, negative ? 0 - digits : digits);
-    } else {
-      push_text({start, static_cast<std::size_t>(p - start)}, 0, big_kind);
+    if (*p != '.' && (*p | 0x20) != 'e') {
+      const bool fits = count < 20 || (count == 20 && *first == '1' && digits >= 10'000'000'000'000'000'000u);
+      if (fits && (!negative || digits <= sign_bit)) {
+        const bool natural = !negative && digits >= sign_bit;
+        push(natural ? json_kind::natural : json_kind::integer, negative ? 0 - digits : digits);
+      } else {
+        push_text({start, static_cast<std::size_t>(p - start)}, 0).kind = json_kind::big;
+      }
+      return p;
     }
-    return p;
-  }
-
-  const char* real(const char* start, const char* p, std::uint64_t digits, std::size_t count) {
     std::int64_t exponent = 0, written = 0;
     if (*p == '.') {
       const char* const fraction = p + 1;
@@ -6094,25 +5992,25 @@ class json_parser {
     }
     const std::size_t mantissa = static_cast<std::size_t>(p - start);
     if ((*p | 0x20) == 'e') {
-      const bool negative = *++p == '-';
-      if (negative || *p == '+') ++p;
+      const bool minus = *++p == '-';
+      if (minus || *p == '+') ++p;
       if (!is_digit(*p)) return fail(p, "expected a digit in the exponent");
       for (; is_digit(*p); ++p) {
         if (written < 1'000'000'000'000) written = written * 10 + (*p - '0');
       }
-      if (negative) written = -written;
+      if (minus) written = -written;
       exponent += written;
     }
     double value = static_cast<double>(digits);
     if (FLT_EVAL_METHOD == 0 && count < 20 && digits >> 53 == 0 && exponent >= -22 && exponent <= 22) {
       value = exponent < 0 ? value / ten_to[-exponent] : value * ten_to[exponent];  // of exact numbers, so rounded once
-      if (*start == '-') value = -value;
+      if (negative) value = -value;
     } else {
       value = read_real({start, static_cast<std::size_t>(p - start)}, mantissa, written);
       const bool fits = value - value == 0 || python_;
       if (!fits) return fail(start, "number is too large for a double", errc::json_type, false);
     }
-    push(real_kind).real = value;
+    push(json_kind::real).real = value;
     return p;
   }
 
@@ -6123,32 +6021,15 @@ class json_parser {
     c.kind = kind;
     return c;
   }
-  void push_text(std::string_view s, std::uint8_t flags, json_kind kind = text_kind) {
+  json_cell& push_text(std::string_view s, std::uint8_t flags) {
     stack_.emplace_back();
-    stack_.back() = text_cell(s, flags, &arena_, kind);
+    return stack_.back() = text_cell(s, flags, std::move(arena_));
   }
 
-  // p is behind the opening quote. Most strings are short and plain, and lie in the next 16 bytes.
+  // p is behind the opening quote.
   const char* string(const char* p) {
-    std::size_t n = 0;
-    if (end_ - p < 16) return long_string(p, p + n);
-    for (lanes::mask stop = 0; stop == 0 && n < 16; n += stop == 0 ? lanes::width : first_lane(stop)) {
-      const lanes v = lanes::load(p + n);
-      stop = special_bytes(v, false) | v.high();
-    }
-    if (n > short_max || p[n] != '"') return long_string(p, p + n);
-    const std::uint64_t one = 1, first = n < 8 ? (one << (8 * n)) - 1 : ~std::uint64_t{0};
-    const std::uint64_t second = n > 8 ? (one << (8 * n - 64)) - 1 : 0;
-    char* const cell = reinterpret_cast<char*>(&stack_.emplace_back());
-    const std::uint64_t end = std::uint64_t{json_plain | n} << 48 | std::uint64_t{short_kind} << 56;  // info and kind
-    store_first_lowest(cell, load_first_lowest(p) & first);
-    store_first_lowest(cell + 8, (load_first_lowest(p + 8) & second) | end);
-    return p + n + 1;
-  }
-
-  // Nothing is in the way from start to p.
-  const char* long_string(const char* start, const char* p) {
     std::uint8_t flags = json_plain;
+    const char* start = p;
     unescaped_.clear();
     while ((p = skip_text(p, end_)) != end_ && *p == '\\') {
       unescaped_.append(start, p);
@@ -6158,9 +6039,8 @@ class json_parser {
     if (p == end_) return fail(p, "expected '\"' to close a string");
     if (static_cast<unsigned char>(*p) < 0x20) return fail(p, "expected an escape sequence for a control character");
     if (*p != '"') return fail(p, "string is not valid UTF-8");
-    std::string_view text(start, static_cast<std::size_t>(p - start));
-    if (!unescaped_.empty()) text = unescaped_.append(text);
-    push_text(text, flags);
+    const std::string_view rest(start, static_cast<std::size_t>(p - start));
+    push_text(unescaped_.empty() ? rest : unescaped_.append(rest), flags);
     return p + 1;
   }
 
@@ -6171,13 +6051,13 @@ class json_parser {
       const std::size_t name = p == end_ ? std::string_view::npos : std::string_view("\"\\/bfnrt").find(*p);
       if (name == std::string_view::npos) return fail(p, "expected one of \"\\/bfnrtu after a backslash");
       unescaped_ += "\"\\/\b\f\n\r\t"[name];
-      if (*p != '/') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+      if (*p != '/') flags = 0;
       return p + 1;
     }
     std::uint32_t code = 0, low = 0;
     p = hexadecimal(p + 1, code);
     if (!p) return nullptr;
-    if (code < 0x20 || code == '"' || code == '\\') flags = static_cast<std::uint8_t>(flags & ~json_plain);
+    if (code < 0x20 || code == '"' || code == '\\') flags = 0;
     if (is_surrogate(code)) {
       const char* next = p;
       if (code < 0xDC00 && end_ - p >= 2 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
@@ -6185,22 +6065,18 @@ class json_parser {
       if (low >= 0xDC00 && is_surrogate(low)) {
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         p = next;
-      } else if (python_) {
-        flags = json_broken;
-      } else {
+      } else if (!python_) {
         return fail(at, "unpaired surrogate: no such character", errc::corrupt_json, false);
+      } else {
+        flags = 0;
       }
     }
     append_utf8(unescaped_, code);
     return p;
   }
   const char* hexadecimal(const char* p, std::uint32_t& code) {
-    for (const char* const stop = p + 4; p != stop; ++p) {  // what ends the text is no digit
-      const unsigned letter = static_cast<unsigned char>((*p | 0x20) - 'a');
-      if (!is_digit(*p) && letter >= 6) return fail(p, "expected four hexadecimal digits after \\u");
-      code = code << 4 | (is_digit(*p) ? static_cast<unsigned>(*p - '0') : letter + 10);
-    }
-    return p;
+    const char* const read = std::from_chars(p, end_ - p < 4 ? end_ : p + 4, code, 16).ptr;
+    return read == p + 4 ? read : fail(read, "expected four hexadecimal digits after \\u");
   }
 
   std::string_view text_;
@@ -6220,15 +6096,14 @@ class json_parser {
 class json_writer {
  public:
   explicit json_writer(const json_dump_options& options) noexcept : options_(options) {}
-  json_writer(json_writer&&) = delete;
 
   const char* why() const noexcept { return why_; }  // it could not be written; nullptr: it could
   std::string write(const json_cell& root) {
     const bool pretty = options_.indent >= 0;
     char* p = grow(&out_[0], 4096);
     for (const json_cell* value = &root;;) {
-      const bool object = value->kind == object_kind;
-      if (value->kind >= array_kind && length_of(*value) != 0) {
+      const bool object = value->kind == json_kind::object;
+      if (value->kind >= json_kind::array && length_of(*value) != 0) {
         *p++ = object ? '{' : '[';
         open_.push_back({cells_of(*value), cells_of(*value) + count_of(*value), count_of(*value), object});
       } else {
@@ -6294,14 +6169,14 @@ class json_writer {
   char* scalar(char* p, const json_cell& c) {
     char* const limit = p + reserve;
     switch (c.kind) {
-      case null_kind: return put(p, "null");
-      case boolean_kind: return put(p, c.payload ? "true" : "false");
-      case integer_kind: return std::to_chars(p, limit, static_cast<std::int64_t>(c.payload)).ptr;
-      case natural_kind: return std::to_chars(p, limit, c.payload).ptr;
-      case big_kind: return put(p, string_of(c));
-      case array_kind: return put(p, "[]");
-      case object_kind: return put(p, "{}");
-      case real_kind: break;
+      case json_kind::null: return put(p, "null");
+      case json_kind::boolean: return put(p, c.payload ? "true" : "false");
+      case json_kind::integer: return std::to_chars(p, limit, static_cast<std::int64_t>(c.payload)).ptr;
+      case json_kind::natural: return std::to_chars(p, limit, c.payload).ptr;
+      case json_kind::big: return put(p, string_of(c));
+      case json_kind::array: return put(p, "[]");
+      case json_kind::object: return put(p, "{}");
+      case json_kind::real: break;
       default: return string(p, c);
     }
     if (c.real - c.real == 0) return write_real(p, c.real);
@@ -6312,10 +6187,7 @@ class json_writer {
   char* string(char* p, const json_cell& c) {
     *p++ = '"';
     if ((c.info & json_plain) == 0 || options_.ensure_ascii) {
-      p = escaped(p, string_of(c), options_.ensure_ascii || (c.info & json_broken) != 0);
-    } else if (c.kind == short_kind) {
-      std::memcpy(p, &c, sizeof c);
-      p += c.info & short_length;
+      p = escaped(p, string_of(c));
     } else {
       p = put(p, string_of(c));
     }
@@ -6323,39 +6195,25 @@ class json_writer {
     return p;
   }
 
-  char* escaped(char* p, std::string_view s, bool high) {
-    for (std::size_t at = 0; at != s.size(); p = room(p, reserve)) {
-      if (s.size() - at >= lanes::width) {
-        const lanes v = lanes::load(s.data() + at);
-        v.store(p);
-        const lanes::mask stop = special_bytes(v, high);
-        const std::size_t n = stop != 0 ? first_lane(stop) : lanes::width;
-        p += n;
-        at += n;
-        if (stop == 0) continue;
+  char* escaped(char* p, std::string_view s) {
+    const char *at = s.data(), *const end = at + s.size();
+    for (;;) {
+      const char* const stop = skip_text(at, end, options_.ensure_ascii);
+      p = put(p, {at, static_cast<std::size_t>(stop - at)});
+      if (stop == end) return p;
+      const std::size_t name = std::string_view("\"\\\b\f\n\r\t").find(*stop);
+      const decoded d = decode_utf8({stop, static_cast<std::size_t>(end - stop)}, 0);
+      if (d.length == 0) why_ = "a string is not UTF-8";
+      at = stop + (d.length != 0 ? d.length : 1);
+      if (name != std::string_view::npos) {
+        *p++ = '\\';
+        *p++ = "\"\\bfnrt"[name];
+      } else if (d.code < 0x10000) {
+        p = unicode_escape(p, d.code);
+      } else {
+        p = unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
       }
-      const unsigned char c = static_cast<unsigned char>(s[at]);
-      const bool special = c < 0x20 || c == '"' || c == '\\' || (high && c >= 0x7F);
-      if (special) p = escape(p, s, at);
-      if (!special) *p++ = s[at++];
     }
-    return p;
-  }
-
-  char* escape(char* p, std::string_view s, std::size_t& at) noexcept {
-    const char *const from = "\"\\\b\f\n\r\t", *const found = std::strchr(from, s[at]);
-    if (found && s[at] != '\0') {
-      *p++ = '\\';
-      *p++ = "\"\\bfnrt"[found - from];
-      ++at;
-      return p;
-    }
-    const decoded d = decode_utf8(s, at);
-    if (d.length == 0) why_ = "a string is not UTF-8";
-    at += d.length != 0 ? d.length : 1;
-    if (d.code >= 0x20 && !options_.ensure_ascii && !is_surrogate(d.code)) return write_utf8(p, d.code);
-    if (d.code < 0x10000) return unicode_escape(p, d.code);
-    return unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
   }
   static char* unicode_escape(char* p, char32_t code) noexcept {
     *p++ = '\\';
@@ -6389,22 +6247,14 @@ inline bool split_pointer(std::string_view pointer, std::vector<std::string>& to
 
 // An array index as RFC 6901 writes it; no_position for anything else.
 inline std::size_t pointer_index(std::string_view token) noexcept {
-  std::size_t index = 0;
-  const char* const end = token.data() + token.size();
-  const auto read = std::from_chars(token.data(), end, index);
-  const bool good = read.ec == std::errc() && read.ptr == end && (token[0] != '0' || token.size() == 1);
-  return good ? index : no_position;
+  std::size_t index = no_position;
+  std::from_chars(token.data(), token.data() + token.size(), index);
+  return std::to_string(index) == token ? index : no_position;
 }
-
-#if MEMORIA_FS_EXCEPTIONS
-[[noreturn]] inline void throw_json(errc code, std::string reason) {
-  throw json_error({make_error_code(code), std::move(reason), 0, 0, 0, {}});
-}
-#endif
 
 }  // namespace detail
 
-MEMORIA_FS_INLINE std::string json_problem::message(std::string_view file) const {
+[[gnu::cold]] MEMORIA_FS_INLINE std::string json_problem::message(std::string_view file) const {
   std::string text(file);
   if (!file.empty()) text += ':';
   if (line != 0) text += std::to_string(line) + ":" + std::to_string(column) + ":";
@@ -6412,30 +6262,31 @@ MEMORIA_FS_INLINE std::string json_problem::message(std::string_view file) const
   return text += reason;
 }
 
-MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
+[[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
   std::string what = problem.message();
   text_ = std::make_shared<const texts>(texts{std::move(problem), std::move(what)});
 }
 
-MEMORIA_FS_INLINE json::json(std::string_view text) : cell_(detail::text_cell(text, detail::flags_of(text))) {}
+MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
+  const char* const end = text.data() + text.size();
+  cell_ = detail::text_cell(text, detail::skip_text(text.data(), end) == end ? detail::json_plain : 0);
+}
 
-MEMORIA_FS_INLINE json json::array(std::initializer_list<detail::json_element> values) {
+MEMORIA_FS_INLINE json json::array(std::initializer_list<json> values) {
   json j = array();
-  j.reserve(values.size());
-  for (const detail::json_element& element : values) j.push_back(std::move(element.value));
+  for (const json& value : values) j.push_back(value);
   return j;
 }
 
 MEMORIA_FS_INLINE json json::object(std::initializer_list<detail::json_member> members) {
   json j = object();
-  j.reserve(members.size());
   for (const detail::json_member& member : members) j[member.key] = std::move(member.value);
   return j;
 }
 
 MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options, json_problem& problem) {
   json result;
-  detail::json_parser(text, options).run(result.cell_, problem);
+  problem = detail::json_parser(text, options).run(result.cell_);
   return result;
 }
 
@@ -6447,9 +6298,9 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
 }
 
 MEMORIA_FS_INLINE bool json::accept(std::string_view text, const json_parse_options& options) {
-  json_problem problem;
-  parse(text, options, problem);
-  return !problem;
+  std::error_code ec;
+  parse(text, options, ec);
+  return !ec;
 }
 
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options, std::error_code& ec) const {
@@ -6470,50 +6321,37 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options) const {
   detail::json_writer writer(options);
   std::string text = writer.write(cell_);
-  if (writer.why()) detail::throw_json(errc::json_type, writer.why());
+  if (writer.why()) failed(errc::json_type, writer.why());
   return text;
 }
 
-MEMORIA_FS_INLINE void json::throw_not(const char* wanted) const {
-  const bool short_one = is_number() || is_null() || is_boolean();
-  const char* const article = is_string() ? "a " : "an ";
-  const std::string found = short_one ? dump({-1, false, json_dialect::python}) : std::string(article) + type_name();
-  detail::throw_json(errc::json_type, std::string("expected ") + wanted + ", found " + found);
-}
-
-MEMORIA_FS_INLINE const json& json::at(std::string_view key) const {
-  if (const json* member = find_member(key)) return *member;
-  if (!is_object()) throw_not("an object");
-  detail::throw_json(errc::json_missing, "no key '" + std::string(key) + "'");
-}
-
-MEMORIA_FS_INLINE const json& json::at(std::size_t index) const {
-  if (const json* element = find_element(index)) return *element;
-  if (!is_array()) throw_not("an array");
-  const std::string size_text = std::to_string(size());
-  detail::throw_json(errc::json_missing, "no index " + std::to_string(index) + " in an array of " + size_text);
-}
-
 MEMORIA_FS_INLINE const json& json::at_pointer(std::string_view pointer) const {
-  if (const json* found = find_pointer(pointer)) return *found;
-  detail::throw_json(errc::json_missing, "nothing at " + std::string(pointer));
+  const json* const there = find_pointer(pointer);
+  return there ? *there : failed(errc::json_missing, "nothing at " + std::string(pointer));
 }
 
 MEMORIA_FS_INLINE json& json::set_pointer(std::string_view pointer, json value) {
   std::error_code ec;
-  if (json* place = set_pointer(pointer, std::move(value), ec)) return *place;
-  detail::throw_json(static_cast<errc>(ec.value()), "cannot set " + std::string(pointer));
+  json* const place = set_pointer(pointer, std::move(value), ec);
+  return place ? *place : failed(static_cast<errc>(ec.value()), "cannot set " + std::string(pointer));
 }
 #endif
 
-MEMORIA_FS_INLINE json& json::misused(const char* wanted) const {
+[[gnu::cold]] MEMORIA_FS_INLINE json& json::failed([[maybe_unused]] errc code, [[maybe_unused]] std::string reason) {
 #if MEMORIA_FS_EXCEPTIONS
-  throw_not(wanted);
+  throw json_error({make_error_code(code), std::move(reason), 0, 0, 0, {}});
 #else
-  static_cast<void>(wanted);
   static thread_local json thrown_away;
   return thrown_away = json();
 #endif
+}
+
+[[gnu::cold]] MEMORIA_FS_INLINE json& json::misused(const char* wanted) const {
+  std::error_code ec;
+  const bool shown = is_number() || is_null() || is_boolean();
+  std::string found = is_string() ? "a string" : std::string("an ") + type_name();
+  if (shown) found = dump({-1, false, json_dialect::python}, ec);
+  return failed(errc::json_type, std::string("expected ") + wanted + ", found " + found);
 }
 
 MEMORIA_FS_INLINE json::value_t json::type() const noexcept {
@@ -6529,18 +6367,13 @@ MEMORIA_FS_INLINE const char* json::type_name() const noexcept {
 }
 
 MEMORIA_FS_INLINE bool json::is_number_unsigned() const noexcept {
-  std::uint64_t value;
-  if (kind() == detail::big_kind) return detail::string_of(cell_)[0] != '-';
-  return !is_number_float() && detail::integer_of(cell_, value);
-}
-
-MEMORIA_FS_INLINE std::size_t json::size() const noexcept {
-  return is_structured() ? detail::length_of(cell_) : is_null() ? 0 : 1;
+  if (cell_.kind == kind::big) return detail::string_of(cell_)[0] != '-';
+  return cell_.kind == kind::natural || (cell_.kind == kind::integer && cell_.payload >> 63 == 0);
 }
 
 MEMORIA_FS_INLINE json* json::first() const noexcept {
   if (!is_structured()) return const_cast<json*>(this);
-  return cell_.payload ? reinterpret_cast<json*>(detail::cells_of(cell_)) + (step() - 1) : nullptr;
+  return cell_.memory ? reinterpret_cast<json*>(detail::cells_of(cell_)) + (step() - 1) : nullptr;
 }
 
 MEMORIA_FS_INLINE json* json::find_member(std::string_view key) const noexcept {
@@ -6549,8 +6382,16 @@ MEMORIA_FS_INLINE json* json::find_member(std::string_view key) const noexcept {
   return position == detail::no_position ? nullptr : first() + 2 * position;
 }
 
-MEMORIA_FS_INLINE json* json::find_element(std::size_t index) const noexcept {
-  return is_array() && index < size() ? first() + index : nullptr;
+MEMORIA_FS_INLINE json& json::member(std::string_view key) const {
+  if (json* const found = find_member(key)) return *found;
+  if (!is_object()) return misused("an object");
+  return failed(errc::json_missing, "no key '" + std::string(key) + "'");
+}
+
+MEMORIA_FS_INLINE json& json::element(std::size_t index) const {
+  if (json* const found = find_element(index)) return *found;
+  if (!is_array()) return misused("an array");
+  return failed(errc::json_missing, "no index " + std::to_string(index) + " in an array of " + std::to_string(size()));
 }
 
 MEMORIA_FS_INLINE const json& json::or_null(const json* found) noexcept {
@@ -6568,20 +6409,16 @@ MEMORIA_FS_INLINE json& json::operator[](std::string_view key) {
   if (!is_object()) return misused("an object");
   if (json* member = find_member(key)) return *member;
   json name(key);
-  *detail::append_member(cell_) = std::exchange(name.cell_, detail::json_cell{});
-  if (detail::is_indexed(cell_)) detail::enter(cell_, size() - 1);
+  detail::json_cell* const place = detail::append_member(cell_);
+  *place = std::exchange(name.cell_, detail::json_cell{});
+  if (detail::is_indexed(cell_)) detail::slot_of(cell_, *place) = static_cast<std::uint32_t>(size());
   return back();
 }
 
 MEMORIA_FS_INLINE json& json::operator[](std::size_t index) {
   if (is_null()) *this = array();
   if (is_array() && index == size()) push_back(json());
-  if (json* element = find_element(index)) return *element;
-#if MEMORIA_FS_EXCEPTIONS
-  return at(index);
-#else
-  return misused("an array");
-#endif
+  return element(index);
 }
 
 MEMORIA_FS_INLINE void json::push_back(json value) {
@@ -6606,12 +6443,14 @@ MEMORIA_FS_INLINE void json::reserve(std::size_t members) {
   if (is_structured() && members > detail::capacity_of(cell_)) detail::grow_members(cell_, members);
 }
 
+MEMORIA_FS_INLINE json* json::find_token(const std::string& token) const noexcept {
+  return is_array() ? find_element(detail::pointer_index(token)) : find_member(token);
+}
+
 MEMORIA_FS_INLINE const json* json::find_pointer(std::string_view pointer) const {
   std::vector<std::string> tokens;
   const json* here = detail::split_pointer(pointer, tokens) ? this : nullptr;
-  for (std::size_t i = 0; here && i < tokens.size(); ++i) {
-    here = here->is_array() ? here->find_element(detail::pointer_index(tokens[i])) : here->find_member(tokens[i]);
-  }
+  for (std::size_t i = 0; here && i < tokens.size(); ++i) here = here->find_token(tokens[i]);
   return here;
 }
 
@@ -6620,25 +6459,18 @@ MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, 
   ec = detail::split_pointer(pointer, tokens) ? std::error_code() : make_error_code(errc::json_missing);
   json* here = this;
   std::size_t known = 0;
-  for (; !ec && known < tokens.size(); ++known) {
-    const std::string& token = tokens[known];
-    const std::size_t index = token == "-" ? here->size() : detail::pointer_index(token);
-    json* const next = here->is_array() ? here->find_element(index) : here->find_member(token);
-    if (here->is_array() && index > here->size()) ec = make_error_code(errc::json_missing);
-    if (here->is_primitive() && !here->is_null()) ec = make_error_code(errc::json_type);
-    if (!next) break;
+  while (json* const next = !ec && known < tokens.size() ? here->find_token(tokens[known]) : nullptr) {
     here = next;
+    ++known;
+  }
+  if (known < tokens.size()) {
+    const bool appends = tokens[known] == "-" || detail::pointer_index(tokens[known]) == here->size();
+    if (here->is_array() && !appends) ec = make_error_code(errc::json_missing);
+    if (here->is_primitive() && !here->is_null()) ec = make_error_code(errc::json_type);
   }
   if (ec) return nullptr;
-  if (known == tokens.size()) return &(*here = std::move(value));
-  json added;  // what is missing is built first
-  json* place = &added;
-  for (std::size_t i = known + 1; i < tokens.size(); ++i) place = &(*place)[tokens[i]];
-  *place = std::move(value);
-  place = here->is_array() ? &(*here)[here->size()] : &(*here)[tokens[known]];
-  *place = std::move(added);
-  for (std::size_t i = known + 1; i < tokens.size(); ++i) place = &place->back();
-  return place;
+  for (; known < tokens.size(); ++known) here = here->is_array() ? &(*here)[here->size()] : &(*here)[tokens[known]];
+  return &(*here = std::move(value));
 }
 
 // ---- [state] definitions --------------------------------------------------------------------------------------------
