@@ -7625,30 +7625,31 @@ class vault_builder {
     each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(names, note, a, sort)); });
   }
 
-  // Targets that were seen, by the upper half of their hash; the lower half is their number and one.
   std::uint32_t intern(std::string_view text, const vault_names& names) {
-    if ((v_.target_ends.size() + 1) * 2 > slots_.size()) grow();
-    const std::size_t last = slots_.size() - 1;
+    if ((v_.target_ends.size() + 1) * 2 > slots_.size()) {
+      std::vector<std::uint64_t> old(slots_.size() * 2);
+      old.swap(slots_);
+      for (const std::uint64_t seen : old) {
+        if (seen != 0) slot_of(seen >> 32, [](std::uint32_t) { return false; }) = seen;
+      }
+    }
     const std::uint64_t hash = names.hash(text) >> 32;
-    for (std::size_t slot = static_cast<std::size_t>(hash) & last;; slot = (slot + 1) & last) {
-      const auto seen = static_cast<std::uint32_t>(slots_[slot]) - 1;
-      if (slots_[slot] >> 32 == hash && seen != limit && v_.target(seen) == text) return seen;
-      if (seen != limit) continue;
+    std::uint64_t& slot = slot_of(hash, [&](std::uint32_t seen) { return v_.target(seen) == text; });
+    if (slot == 0) {
       v_.target_text += text;
       v_.target_ends.push_back(static_cast<std::uint32_t>(v_.target_text.size()));
-      slots_[slot] = hash << 32 | v_.target_ends.size();
-      return static_cast<std::uint32_t>(v_.target_ends.size() - 1);
+      slot = hash << 32 | v_.target_ends.size();
     }
+    return static_cast<std::uint32_t>(slot) - 1;
   }
 
-  void grow() {
-    std::vector<std::uint64_t> old(slots_.size() * 2);
-    old.swap(slots_);
-    for (const std::uint64_t seen : old) {
-      if (seen == 0) continue;
-      std::size_t slot = static_cast<std::size_t>(seen >> 32) & (slots_.size() - 1);
-      while (slots_[slot] != 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = seen;
+  // Of the target that is this one, else an empty slot for it. A slot: the upper half of the hash; number and one.
+  template <class Is>
+  std::uint64_t& slot_of(std::uint64_t hash, Is&& is) noexcept {
+    const std::size_t last = slots_.size() - 1;
+    for (std::size_t i = static_cast<std::size_t>(hash) & last;; i = (i + 1) & last) {
+      const std::uint64_t seen = slots_[i];
+      if (seen == 0 || (seen >> 32 == hash && is(static_cast<std::uint32_t>(seen) - 1))) return slots_[i];
     }
   }
 
@@ -7772,11 +7773,8 @@ MEMORIA_FS_INLINE link_graph& link_graph::operator=(link_graph&&) noexcept = def
 MEMORIA_FS_INLINE link_graph::~link_graph() = default;
 
 MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options,
-                                         detail::progress_call progress, std::error_code& ec) {
-  detail::status s;
-  index_ = detail::read_vault(directory, options, progress, s);
-  ec = s.code;
-}
+                                         detail::progress_call progress, std::error_code& ec)
+    : index_(detail::report_to(ec, detail::read_vault, directory, options, progress)) {}
 
 MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options, std::error_code& ec)
     : link_graph(directory, options, detail::progress_call(), ec) {}
@@ -7844,15 +7842,6 @@ MEMORIA_FS_INLINE bool wiki_article_exists(std::string_view link, const path& kn
 
 namespace detail {
 
-inline bool links_to(std::string_view text, std::string_view target) {
-  wikilink_options everywhere;
-  everywhere.include_code = true;
-  for (const wikilink& link : wikilinks(text, everywhere)) {
-    if (strip(link.target) == target) return true;
-  }
-  return false;
-}
-
 inline std::size_t count_inbound(std::string_view target, const path& directory, const path& exclude, status& s) {
   vault_walk walk;
   os::info left_out, found;
@@ -7865,7 +7854,10 @@ inline std::size_t count_inbound(std::string_view target, const path& directory,
   std::size_t count = 0;
   path::string_type native;
   read_notes(walk, {}, [&](std::uint32_t i, std::string_view text, bool) {
-    if (!links_to(text, target)) return;
+    bool links_to = false;
+    wikilink_scan scan = start_scan(text, true);
+    for (wikilink link; !links_to && next_link(scan, link);) links_to = strip(link.target) == target;
+    if (!links_to) return;
     status unstated;
     const bool excluded = left_out.type != os::kind::none &&
                           os::get_info_at(walk.top, native_name(walk.names.name(i), native), true, found, unstated) &&
@@ -7883,10 +7875,7 @@ inline std::size_t count_inbound(std::string_view target, const path& directory,
 
 MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir,
                                                   const path& exclude, std::error_code& ec) {
-  detail::status s;
-  const std::size_t count = detail::count_inbound(target, knowledge_dir, exclude, s);
-  ec = s.code;
-  return count;
+  return detail::report_to(ec, detail::count_inbound, target, knowledge_dir, exclude);
 }
 
 MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir,
@@ -7898,10 +7887,10 @@ MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const
 
 namespace detail {
 
-// Puts `content` in the place of a note that still reads `expected`; `conflict` if it reads otherwise, and nothing is
-// done.
+// Puts `content` in the place of a note that still reads `expected`; changed_meanwhile if it reads otherwise, and
+// nothing is done.
 inline bool swap_content(const path& file, std::string_view expected, std::string_view content,
-                         const write_options& options, bool& conflict, status& s) {
+                         const write_options& options, status& s) {
   target t;
   if (!locate(file, options, t, s)) return false;
   replacement r(std::move(t), options);
@@ -7911,8 +7900,9 @@ inline bool swap_content(const path& file, std::string_view expected, std::strin
     const os::handle h = os::open_at(*r.t.dir, name.c_str(), os::read_only | os::no_follow, own);
     return h && read_regular(h, now, own) && now == expected;
   };
+  bool conflict = false;
   if (publish_over(r, conflict, as_expected, s)) return sync_after_rename(r, s);
-  return conflict && !s.failed();
+  return s.failed() ? false : s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(file));
 }
 
 inline bool is_utf8(std::string_view text) noexcept {
@@ -8027,7 +8017,7 @@ class article_rename {
     report_.moved = true;
     if (options_.dry_run) return rewrite_others(s);
     if (!there && !create(new_text, s)) return false;
-    if (same && new_text != old_text && !settle(file(from_), old_text, new_text, s)) return false;
+    if (same && new_text != old_text && !swap_content(file(from_), old_text, new_text, options_.write, s)) return false;
     if (!rewrite_others(s)) return false;
     if (same) return rename_in_place(s);
     return remove_old(old_text, new_text, s);
@@ -8039,14 +8029,7 @@ class article_rename {
     if (!locate(file(from_), where_it_is(), old, s) || !locate(file(to_), options_.write, t, s)) return false;
     write_options how = options_.write;
     how.overwrite = false;
-    replacement r(std::move(t), how, &old);
-    return begin(r, s) && write(r, text, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
-  }
-
-  bool settle(const path& where, std::string_view expected, std::string_view content, status& s) const {
-    bool conflict = false;
-    if (!swap_content(where, expected, content, options_.write, conflict, s)) return false;
-    return !conflict || s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(where));
+    return replace_target(std::move(t), text, how, s, &old);
   }
 
   bool rename_in_place(status& s) const {
@@ -8077,7 +8060,7 @@ class article_rename {
       if (!rename_without_clobber(*t.dir, aside.c_str(), t.name.c_str(), s)) return false;
       if (unread.failed()) return s.fail(unread.step, unread.code, from_);
       std::string merged = rewritten(moved_, now, nullptr);
-      if (!settle(file(to_), new_text, merged, s)) return false;
+      if (!swap_content(file(to_), new_text, merged, options_.write, s)) return false;
       old_text = std::move(now);
       new_text = std::move(merged);
     }
@@ -8087,8 +8070,8 @@ class article_rename {
   bool rewrite_others(status& s) {
     const std::uint32_t notes = before_->names.notes();
     for (std::uint32_t i = 0; i < notes; ++i) {
-      if (i == moved_ || i == before_->names.hidden || !needs_rewriting(i)) continue;
-      if (!rewrite_note(i, s)) return false;
+      const bool other = i != moved_ && i != before_->names.hidden;
+      if (other && needs_rewriting(i) && !rewrite_note(i, s)) return false;
     }
     return true;
   }
@@ -8104,20 +8087,16 @@ class article_rename {
   bool rewrite_note(std::uint32_t note, status& s) {
     const path where = file(before_->names.name(note));
     const std::size_t known_changes = report_.changes.size();
-    for (int attempt = 0; attempt < attempts; ++attempt) {
+    for (int attempt = 1;; ++attempt) {
       std::string text;
       status own;
-      if (!read_file(where, text, own)) {
-        return own.code == std::errc::no_such_file_or_directory || s.fail(own.step, own.code, to_utf8(where));
-      }
+      if (!read_file(where, text, own)) return own.missing() || s.fail(own.step, own.code, to_utf8(where));
       report_.changes.resize(known_changes);
       const std::string changed = rewritten(note, text, &report_.changes);
-      bool conflict = false;
       if (options_.dry_run || changed == text) return true;
-      if (!swap_content(where, text, changed, options_.write, conflict, s)) return false;
-      if (!conflict) return true;
+      if (swap_content(where, text, changed, options_.write, own)) return true;
+      if (own.code != errc::changed_meanwhile || attempt == attempts) return s.fail(own);
     }
-    return s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(where));
   }
 
   std::string rewritten(std::uint32_t note, std::string_view text, std::vector<link_change>* changes) const {
@@ -8173,15 +8152,18 @@ class article_rename {
   std::uint32_t moved_ = none;
 };
 
+inline rename_report rename_note(const path& directory, std::string_view from, std::string_view to,
+                                 const rename_options& options, status& s) {
+  rename_report report;
+  article_rename(directory, options, report).run(from, to, s);
+  return report;
+}
+
 }  // namespace detail
 
 MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
                                                const rename_options& options, std::error_code& ec) {
-  rename_report report;
-  detail::status s;
-  detail::article_rename(directory, options, report).run(from, to, s);
-  ec = s.code;
-  return report;
+  return detail::report_to(ec, detail::rename_note, directory, from, to, options);
 }
 
 MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
@@ -8192,25 +8174,16 @@ MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::strin
 #if MEMORIA_FS_EXCEPTIONS
 MEMORIA_FS_INLINE std::size_t count_inbound_links(std::string_view target, const path& knowledge_dir,
                                                   const path& exclude) {
-  detail::status s;
-  const std::size_t count = detail::count_inbound(target, knowledge_dir, exclude, s);
-  detail::throw_if_failed("count_inbound_links", knowledge_dir, s);
-  return count;
+  return detail::or_throw("count_inbound_links", knowledge_dir, detail::count_inbound, target, knowledge_dir, exclude);
 }
 
-MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options) {
-  detail::status s;
-  index_ = detail::read_vault(directory, options, {}, s);
-  detail::throw_if_failed("link_graph", directory, s);
-}
+MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options)
+    : index_(detail::or_throw("link_graph", directory, detail::read_vault, directory, options,
+                              detail::progress_call())) {}
 
 MEMORIA_FS_INLINE rename_report rename_article(const path& directory, std::string_view from, std::string_view to,
                                                const rename_options& options) {
-  rename_report report;
-  detail::status s;
-  detail::article_rename(directory, options, report).run(from, to, s);
-  detail::throw_if_failed("rename_article", directory, s);
-  return report;
+  return detail::or_throw("rename_article", directory, detail::rename_note, directory, from, to, options);
 }
 #endif
 
