@@ -4681,31 +4681,31 @@ inline std::size_t find_special(wikilink_scan& s, std::size_t at) noexcept {
   return s.text.size();
 }
 
-inline std::size_t find_link_byte(std::string_view text, std::size_t at) noexcept {
-  return find_where(text, at, [](const char* p) {
-    const lanes b = lanes::load(p);
-    return (b.is('[') | b.is(']')) | (b.is('|') | b.is('\n'));
-  });
-}
-
 // At "[[", the innermost of its run. Every try ends at the next "[[", so that no byte is looked at by two of them.
 inline bool match_link(wikilink_scan& s, bracketed& found) noexcept {
   const std::string_view text = s.text;
   const std::size_t begin = found.open + 2;
   found.pipe = text.size();
   std::size_t paragraph = 0;
-  for (std::size_t i = find_link_byte(text, begin); i < text.size(); i = find_link_byte(text, i + 1)) {
-    if (text[i] == ']') {
-      if (!has_at(text, i + 1, ']')) return false;
-      found.close = i;
-      if (found.pipe > i) found.pipe = i;
-      return !strip(text.substr(begin, found.pipe - begin)).empty();
-    }
-    if (text[i] == '[' && has_at(text, i + 1, '[')) return false;
-    if (text[i] == '|' && found.pipe == text.size()) found.pipe = i;
-    if (text[i] == '\n') {
-      if (paragraph == 0) paragraph = paragraph_end(s, found.open);
-      if (i + 1 >= paragraph) return false;
+  for (std::size_t at = begin; at < text.size(); at += window) {
+    std::uint64_t marks = marks_at(text, at, [](const char* p) {
+      const lanes b = lanes::load(p);
+      return (b.is('[') | b.is(']')) | (b.is('|') | b.is('\n'));
+    });
+    for (; marks != 0; marks &= marks - 1) {
+      const std::size_t i = at + first_lane(marks);
+      if (text[i] == ']') {
+        if (!has_at(text, i + 1, ']')) return false;
+        found.close = i;
+        if (found.pipe > i) found.pipe = i;
+        return !strip(text.substr(begin, found.pipe - begin)).empty();
+      }
+      if (text[i] == '[' && has_at(text, i + 1, '[')) return false;
+      if (text[i] == '|' && found.pipe == text.size()) found.pipe = i;
+      if (text[i] == '\n') {
+        if (paragraph == 0) paragraph = paragraph_end(s, found.open);
+        if (i + 1 >= paragraph) return false;
+      }
     }
   }
   return false;
@@ -7215,7 +7215,6 @@ inline void append_native(std::string& text, const wchar_t* name) { text += to_u
 
 struct found_name {
   std::size_t at, size;  // of the path from the root, in `vault_lister::text_`; a folder's with its "/"
-  bool folder;
 };
 
 // Lists a vault in the byte order of its paths: each folder's names are put in order, "/" at the end of a folder's, and
@@ -7225,16 +7224,15 @@ class vault_lister {
   vault_lister(vault_walk& v, bool include_hidden) : v_(v), include_hidden_(include_hidden) {}
 
   bool run(status& s) {
-    todo_.push_back({0, 0, true});
-    while (!todo_.empty()) {
+    for (todo_.push_back({0, 0}); !todo_.empty();) {
       const found_name f = todo_.back();
       todo_.pop_back();
-      const bool md = ends_with(name(f), f.folder ? ".md/" : ".md");
-      if (f.folder && !list(f, s)) return false;
-      if (md && !f.folder) {
+      const bool folder = f.size == 0 || name(f).back() == '/', md = ends_with(name(f), folder ? ".md/" : ".md");
+      if (folder && !list(f, s)) return false;
+      if (md && !folder) {
         if (!v_.names.add(name(f), vault_names::sort_of::note)) return too_many(s);
-      } else if (md || !(f.folder || v_.names.exact)) {  // a folder named so exists, too, which exact resolution asks
-        files_.push_back({f.at, f.size - (f.folder ? 1 : 0), false});
+      } else if (md || !(folder || v_.names.exact)) {  // a folder named so exists, too, which exact resolution asks
+        files_.push_back({f.at, f.size - (folder ? 1 : 0)});
       }
     }
     for (const found_name& f : files_) {
@@ -7289,7 +7287,7 @@ class vault_lister {
     const bool folder = type == os::kind::directory;
     if (!folder && type != os::kind::regular) return text_.resize(at);
     if (folder) text_ += '/';
-    found.push_back({at, text_.size() - at, folder});
+    found.push_back({at, text_.size() - at});
   }
 
   vault_walk& v_;
@@ -7337,45 +7335,41 @@ inline std::string_view unquoted(std::string_view value) noexcept {
   return quoted ? strip(value.substr(1, value.size() - 2)) : value;
 }
 
-// The items of "[a, "b, c"]" or "a, b".
-template <class F>
-void each_list_item(std::string_view value, F&& item) {
-  value = strip(value);
-  if (value.size() >= 2 && value.front() == '[' && value.back() == ']') value = value.substr(1, value.size() - 2);
-  char quote = 0;
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i <= value.size(); ++i) {
-    if (i < value.size() && quote != 0) {
-      if (value[i] == quote) quote = 0;
-    } else if (i == value.size() || value[i] == ',') {
-      const std::string_view one = unquoted(value.substr(begin, i - begin));
-      if (!one.empty()) item(one);
-      begin = i + 1;
-    } else if ((value[i] == '"' || value[i] == '\'') && strip(value.substr(begin, i - begin)).empty()) {
-      quote = value[i];
-    }
-  }
-}
-
-// The values of "alias" and "aliases" in the frontmatter: a value, a list in brackets, or one "- value" to a line.
+// The values of "alias" and "aliases" in the frontmatter: a value, several with commas between them, in brackets or
+// not, or one "- value" to a line.
 template <class F>
 void each_alias(std::string_view frontmatter, F&& alias) {
   bool in_list = false;
-  for (std::size_t at = 0; at < frontmatter.size();) {
-    const std::size_t end = line_end(frontmatter, at);
-    const std::string_view line = frontmatter.substr(at, end - at), content = strip(line);
-    at = end + 1;
-    if (in_list && !content.empty() && content.front() == '-' && content != "---") {
-      const std::string_view one = unquoted(content.substr(1));
-      if (!one.empty()) alias(one);
-      continue;
+  for (std::size_t at = 0, end; at < frontmatter.size(); at = end + 1) {
+    end = line_end(frontmatter, at);
+    const std::string_view line = frontmatter.substr(at, end - at);
+    std::string_view value = strip(line);
+    const bool one = in_list && !value.empty() && value.front() == '-' && value != "---";
+    if (one) {
+      value.remove_prefix(1);
+    } else {
+      if (value.empty() || value.front() == '#') continue;
+      const std::size_t colon = line.find(':');
+      const std::string_view key = line.substr(0, colon);
+      in_list = colon != std::string_view::npos && (key == "aliases" || key == "alias");
+      if (!in_list) continue;
+      value = strip(line.substr(colon + 1));
+      if (value.size() >= 2 && value.front() == '[' && value.back() == ']') value = value.substr(1, value.size() - 2);
     }
-    if (content.empty() || content.front() == '#') continue;
-    const std::size_t colon = line.find(':');
-    const std::string_view key = line.substr(0, colon);
-    in_list = colon != std::string_view::npos && (key == "aliases" || key == "alias");
-    if (!in_list) continue;
-    each_list_item(line.substr(colon + 1), alias);
+    char quote = 0;
+    std::size_t begin = 0;
+    for (std::size_t i = 0; i <= value.size(); ++i) {
+      const char c = i < value.size() ? value[i] : ',';
+      if (i < value.size() && (one || quote != 0)) {
+        if (c == quote) quote = 0;
+      } else if (c == ',') {
+        const std::string_view name = unquoted(value.substr(begin, i - begin));
+        if (!name.empty()) alias(name);
+        begin = i + 1;
+      } else if ((c == '"' || c == '\'') && strip(value.substr(begin, i - begin)).empty()) {
+        quote = c;
+      }
+    }
   }
 }
 
@@ -7475,22 +7469,17 @@ inline resolution resolve_exact(resolver& r, std::string_view slug) {
 inline std::uint32_t find_name(resolver& r, bool whole) {
   r.key.clear();
   append_folded(r.key, r.normal);
-  const auto look = [&](bool only_notes) {
+  const bool md = ends_with(r.key, ".md");  // tried first without, of notes
+  for (bool only_notes = md;; only_notes = false) {
+    if (only_notes) r.key.resize(r.key.size() - 3);
     const std::uint32_t entry = r.names.find(r.key);
-    if (entry == vault_names::none) return entry;
-    const std::uint32_t item = r.names.item_of(entry);
+    const std::uint32_t item = entry == vault_names::none ? 0 : r.names.item_of(entry);
     const vault_names::sort_of sort = r.names.sort(item);
-    if (only_notes && sort != vault_names::sort_of::note) return vault_names::none;
-    const bool fits = !whole || (sort != vault_names::sort_of::alias && r.names.is_whole(item, r.key));
-    return fits ? entry : vault_names::none;
-  };
-  if (ends_with(r.key, ".md")) {
-    r.key.resize(r.key.size() - 3);
-    const std::uint32_t entry = look(true);
-    if (entry != vault_names::none) return entry;
+    const bool fits = entry != vault_names::none && (!only_notes || sort == vault_names::sort_of::note) &&
+                      (!whole || (sort != vault_names::sort_of::alias && r.names.is_whole(item, r.key)));
+    if (fits || !only_notes) return fits ? entry : vault_names::none;
     r.key += ".md";
   }
-  return look(false);
 }
 
 // Which of several that fit: the exact path, unless another differs from it in case only; else the one in the note's
