@@ -10062,6 +10062,8 @@ DOCTEST_TEST_CASE("the 42 inputs of the reference, read as the seed does and as 
 
 DOCTEST_TEST_CASE("the seed's expression, where backtracking and overlap could go wrong") {
   DOCTEST_CHECK(seed_targets("[[|[[b]]") == "b");
+  DOCTEST_CHECK(seed_targets("[[|[[|b]] [[c]]") == "c");
+  DOCTEST_CHECK(seed_targets("[[|[[|[[a|[[b]] [[c]]") == "a ; c");
   DOCTEST_CHECK(seed_targets("[[]]]] [[a]]") == "a");
   DOCTEST_CHECK(seed_targets("[[a]x [[b]]") == "b");
   DOCTEST_CHECK(seed_targets("[[[[|[[[x|]]]]") == "[[");
@@ -10183,6 +10185,10 @@ DOCTEST_TEST_CASE("frontmatter links are marked, and nothing in it is code") {
   std::string found;
   for (const wikilink& link : wikilinks(text)) found.append(link.target).append(link.frontmatter ? "+ " : " ");
   DOCTEST_CHECK(found == "a+ b+ c d ");
+  found.clear();
+  const std::string_view dots = "---\n---x\n[[a]]\n...\t\n[[b]]\n---\n";
+  for (const wikilink& link : wikilinks(dots)) found.append(link.target).append(link.frontmatter ? "+ " : " ");
+  DOCTEST_CHECK(found == "a+ b ");
   for (const char* none : {"--- x\n[[a]]\n---\n", "\n---\n[[a]]\n---\n", "---\n[[a]]\n"}) {
     for (const wikilink& link : wikilinks(std::string_view(none))) DOCTEST_CHECK(!link.frontmatter);
   }
@@ -10207,6 +10213,7 @@ DOCTEST_TEST_CASE("a link says where it stands and what it is made of") {
   DOCTEST_CHECK(!found[1].piped);
   DOCTEST_CHECK(found[2].piped);
   DOCTEST_CHECK(found[2].display.empty());
+  DOCTEST_CHECK(notes_of("[[a#|x]] [[a#b#]] [[#h\\|x]] [[a#\\|x]] [[a\\]]") == "a ; a#b# ; #h ; a ; a\\");
   const text_position at = position_of(text, first.offset);
   DOCTEST_CHECK(at.line == 2);
   DOCTEST_CHECK(at.column == 4);
@@ -10274,6 +10281,8 @@ DOCTEST_TEST_CASE("what ends a paragraph ends a code span in it") {
                           "===", "=", "|", "", " \t\r"}) {
     DOCTEST_CAPTURE(end);
     DOCTEST_CHECK(notes_of(std::string("one ` tick\n") + end + "\n[[b]] `") == "b");
+    const std::string_view last(end);
+    DOCTEST_CHECK(notes_of("one ` tick [[b]]\n" + std::string(last.substr(0, last.find('\n')))) == "b");
   }
   for (const char* other : {"-- x", "=x", "#x", "####### x", "``", "~~", "-x", "1 x", "*x*", "> x"}) {
     DOCTEST_CAPTURE(other);
@@ -10281,6 +10290,11 @@ DOCTEST_TEST_CASE("what ends a paragraph ends a code span in it") {
     DOCTEST_CHECK(notes_of(quote + "one ` tick\n" + other + "\n" + quote + "[[a]] `") == "");
     DOCTEST_CHECK(notes_of(quote + "one $x\n" + other + "\n" + quote + "[[a]]$") == "");
   }
+  DOCTEST_CHECK(notes_of("one ` tick [[b]]\n12") == "b");
+  DOCTEST_CHECK(notes_of("one ` tick [[b]]\n```") == "b");
+  DOCTEST_CHECK(notes_of("one ` \\`` [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("[[a\nb\nc]] <!-- x <!-- [[d]]") == "a\nb\nc ; d");
+  DOCTEST_CHECK(notes_of("x\n     \n    [[a]]\n     \n[[b]]") == "b");
   DOCTEST_CHECK(notes_of("> one ` tick\n[[a]] `") == "");
   DOCTEST_CHECK(notes_of("> one ` tick\n> > [[b]] `") == "b");
   DOCTEST_CHECK(notes_of("| one ` |\n| [[b]] ` |") == "b");
@@ -11284,6 +11298,16 @@ DOCTEST_TEST_CASE("get checks type and range and never rounds towards an integer
   DOCTEST_CHECK_FALSE(parsed("1" + std::string(400, '0')).get_if<double>());
   DOCTEST_CHECK_FALSE(json(1e300).get_if<float>());
   DOCTEST_CHECK(json(7).get_if<double>() == 7.0);
+  DOCTEST_CHECK(json(std::uint64_t{1} << 63).get_if<double>() == 9223372036854775808.0);
+  DOCTEST_CHECK_FALSE(json(-129).get_if<std::int8_t>());
+  DOCTEST_CHECK_FALSE(json("7").get_if<double>());
+  DOCTEST_CHECK_FALSE(json(-1e300).get_if<float>());
+  DOCTEST_CHECK_FALSE(json(7).get_if<std::vector<int>>());
+  DOCTEST_CHECK_FALSE(json(7).get_if<std::string>());
+  DOCTEST_CHECK(json(true).get_if<bool>() == true);
+  DOCTEST_CHECK(json(7.5).is_number());
+  DOCTEST_CHECK(json(std::uint64_t{1} << 63).is_number());
+  DOCTEST_CHECK_FALSE(json("7").is_number());
   DOCTEST_CHECK_FALSE(json(1).get_if<bool>());
   DOCTEST_CHECK_FALSE(json("1").get_if<int>());
   DOCTEST_CHECK(json("x").get_if<std::string>() == "x");
@@ -12486,7 +12510,9 @@ DOCTEST_TEST_CASE("a link in a graph is where and what it is in its note") {
   DOCTEST_CHECK(g.count(link_status::no_anchor) == 1);
   DOCTEST_CHECK(g.backlinks(0).size() == 1);
   DOCTEST_CHECK(g.backlinks(0)[0].index == 3);
+  DOCTEST_CHECK(g.notes()[0].readable);
   DOCTEST_CHECK(g.find("b") == 1);
+  DOCTEST_CHECK(!g.find(std::string_view("b\0", 2)));
   DOCTEST_CHECK(!g.find("p.png"));
   DOCTEST_CHECK(!g.find(""));
   const std::string far(300, 'x');
