@@ -28,7 +28,7 @@ std::tm local_time(std::time_t time) {
 
 #else
 
-bool take_zone(const std::string& name) {
+bool take_zone([[maybe_unused]] const std::string& name) {
 #ifdef _WIN32
   return false;
 #else
