@@ -19,6 +19,7 @@
 #else
 #include <csignal>
 
+#include <fcntl.h>
 #include <unistd.h>
 #endif
 
@@ -101,8 +102,13 @@ std::string environment(const char* name) {
 
 void set_environment(const char* name, const std::string& value) { ::setenv(name, value.c_str(), 1); }
 
-// A reader that has gone away (`memoria check notes | head`) is an error of writing, not a signal that kills us.
-void set_up_console() { std::signal(SIGPIPE, SIG_IGN); }
+void set_up_console() {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that has gone away is an error of writing, not a signal that kills us
+  int opened;                     // a closed standard stream keeps its number: what got it would be written to
+  while ((opened = ::open("/dev/null", O_RDONLY)) >= 0 && opened <= 2) {
+  }
+  ::close(opened);
+}
 
 #endif
 

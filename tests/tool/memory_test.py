@@ -154,6 +154,18 @@ class Flush(Memory):
         self.assertEqual((self.log().count("### Session"), list(contexts.iterdir())), (2, []))
         self.assertEqual(set(self.state()["sessions"]), {"s1", "old"})
 
+    @unittest.skipUnless(POSIX, "descriptors")
+    def test_a_closed_standard_output_is_nobody_elses(self):
+        contexts = self.memory / ".memoria" / "contexts"
+        contexts.mkdir(parents=True)
+        (contexts / "old.1-0.md").write_text("**User:** old\n")
+        done = subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&-', program(), "flush", self.context(), "s1",
+                               "--pending", "--dir", "memory", "--summarizer", SAVES], cwd=self.here, env=environment(),
+                              stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"cannot write to standard output", done.stderr)
+        self.assertEqual(re.findall("^- .*|.*saved in.*", self.log(), re.M), ["- it was decided"] * 2)
+
     def test_hostile_names_reach_no_shell_and_no_other_directory(self):
         for session in ("$(touch owned)", "../../x", "a b;touch owned", "'\"`touch owned`"):
             self.assertEqual(self.flush(session, text=f"**User:** $(touch owned) {session}\n")[0], 0)
