@@ -5,8 +5,8 @@
 
 A line or branch counts as covered if any program, any instantiation of a template covers it. What only other systems
 compile (Windows, macOS) is not in these programs and not in the figures. Lines that nothing reaches have to be in
-coverage_exceptions.txt, by function and text, with the reason; one that is not, or one listed that is reached after all,
-is a failure, and so are less than 95 % of the branches. That file explains branches, too. Not counted as branches:
+coverage_exceptions.txt, by function and text, with the reason; one that is not, or one listed that is reached after
+all, is a failure, and so are less than 95 % of the branches. That file explains branches, too. Not counted as branches:
 conditions that the compiler knows, those in lines that are explained, a condition besides those that `&&` and `||` make
 it of, and the true side of `s.fail(...)`, which records a failure and always gives false. LLVM_COV names the llvm-cov.
 """
@@ -25,7 +25,8 @@ BRANCHES_WANTED = 95.0
 
 
 def exported(program, profile, form):
-    command = [os.environ.get("LLVM_COV", "llvm-cov"), "export", f"-format={form}", f"-instr-profile={profile}", program]
+    command = [os.environ.get("LLVM_COV", "llvm-cov"), "export", f"-format={form}", f"-instr-profile={profile}",
+               program]
     return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.decode()
 
 

@@ -4,19 +4,21 @@
     tests/mutate.py [--parts replace,lock,...] [--count 300] [--seed 1] [--seconds 0] [--only TEXT] [--jobs N] [--list]
 
 The header is parsed with libclang. In the definitions of the named parts every operator, condition, constant, returned
-truth value and removable statement becomes a mutant, and all mutants are compiled into one program, each behind a switch:
+truth value and removable statement becomes a mutant, and all mutants are compiled into one program, each behind a
+switch:
 `a < b` becomes `(on(17) ? a <= b : a < b)`. That program is the header's own tests and tests/failures.cpp, with ASan,
 UBSan and the library's assertions, as the sanitizer cells of matrix.sh; some further tests (CHECKS) are built the same
 way. One run notes which test reaches which mutant; a mutant is then run with the tests that reach it, the quick ones
-first, and is killed if one fails, crashes or hangs. The suite "slow" and test cases that need more than --longest seconds
-of processor time are left out. Mutants that do not compile are dropped.
+first, and is killed if one fails, crashes or hangs. The suite "slow" and test cases that need more than --longest
+seconds of processor time are left out. Mutants that do not compile are dropped.
 
 Prints each mutant that survives, then a summary. What mutants.txt explains counts neither as killed nor as a survivor.
 Fails below 90 % killed, or if one survives unexplained. The sample depends only on the seed and the header. Everything
 runs in a mount namespace of its own with a read-only root (a mutant of a path check may write anywhere). Linux; needs
-clang, python3-clang and doctest. Not mutated, because no test could tell or there is nothing to tell: reserve() and other
-hints, texts of messages, what happens after a failure was recorded in a status (`if (!f(..., s)) return false;`), constant
-expressions, `<` against `<=` where a minimum or maximum is chosen, and the negation of what is a mutant already.
+clang, python3-clang and doctest. Not mutated, because no test could tell or there is nothing to tell: reserve() and
+other hints, texts of messages, what happens after a failure was recorded in a status (`if (!f(..., s)) return false;`),
+constant expressions, `<` against `<=` where a minimum or maximum is chosen, and the negation of what is a mutant
+already.
 """
 import argparse
 import collections
@@ -53,7 +55,8 @@ int active = std::getenv("MUTANT") != nullptr ? std::atoi(std::getenv("MUTANT"))
 unsigned char reached[1 << 20];
 struct at_exit {
   ~at_exit() {
-    std::FILE* const out = std::getenv("MUTANT_REACHED") != nullptr ? std::fopen(std::getenv("MUTANT_REACHED"), "a") : nullptr;
+    const char* const file = std::getenv("MUTANT_REACHED");
+    std::FILE* const out = file != nullptr ? std::fopen(file, "a") : nullptr;
     for (int i = 0; out != nullptr && i < 1 << 20; ++i) {
       if (reached[i] != 0) std::fprintf(out, "%d ", i);
     }
@@ -107,16 +110,19 @@ DOCTEST_REGISTER_LISTENER("tracer", 1, tracer);
 CHECKS = [
     ("bad_input", PARTS, "tests/bad_input.cpp", ["{}", "-m"]),
     ("json_conformance", "json", "tests/json/conformance.cpp", ["{}"]),
-    ("json_differential", "json", "tests/json/json_echo.cpp", [sys.executable, "-B", TOP + "/tests/json/differential.py", "{}", "0.2", "1"]),
+    ("json_differential", "json", "tests/json/json_echo.cpp",
+     [sys.executable, "-B", TOP + "/tests/json/differential.py", "{}", "0.2", "1"]),
     ("links_differential", "wikilink,vault", "tests/links/dump_links.cpp",
      [sys.executable, "-B", TOP + "/tests/links/differential.py", "{}", "1000"]),
 ]
 
 COMPARISON = {"==": ["!="], "!=": ["=="], "<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"]}
 LOGICAL = {"&&": ["||"], "||": ["&&"]}
-ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["*"], "<<": [">>"], ">>": ["<<"], "&": ["|"], "|": ["&"], "^": ["&"]}
+ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["*"], "<<": [">>"], ">>": ["<<"], "&": ["|"],
+              "|": ["&"], "^": ["&"]}
 COMPOUND = {"+=": "-=", "-=": "+=", "*=": "+=", "|=": "&=", "&=": "|=", "^=": "&=", "<<=": ">>=", ">>=": "<<="}
-HINTS = re.compile(r"^(\w+(\.|->|::))*(reserve|shrink_to_fit|start_writeback|sleep_for)\(|^static_cast<void>|^DOCTEST_|^::close\(")
+HINTS = re.compile(r"^(\w+(\.|->|::))*(reserve|shrink_to_fit|start_writeback|sleep_for)\(|"
+                   r"^static_cast<void>|^DOCTEST_|^::close\(")
 
 
 class Mutator:
@@ -180,10 +186,12 @@ class Mutator:
     def visit(self, cursor, parents, function):
         k = self.kinds
         kind = cursor.kind
-        if kind in (k.FUNCTION_DECL, k.CXX_METHOD, k.CONSTRUCTOR, k.DESTRUCTOR, k.CONVERSION_FUNCTION, k.FUNCTION_TEMPLATE):
+        if kind in (k.FUNCTION_DECL, k.CXX_METHOD, k.CONSTRUCTOR, k.DESTRUCTOR, k.CONVERSION_FUNCTION,
+                    k.FUNCTION_TEMPLATE):
             body = next((c for c in cursor.get_children() if c.kind == k.COMPOUND_STMT), None)
             begin = cursor.extent.start.offset
-            if body is None or self.source[body.extent.start.offset:][:1] != b"{" or re.search(r"\bconstexpr\b", self.text(begin, body.extent.start.offset)):
+            if (body is None or self.source[body.extent.start.offset:][:1] != b"{"
+                    or re.search(r"\bconstexpr\b", self.text(begin, body.extent.start.offset))):
                 return
             function = cursor.spelling
         elif kind in (k.STATIC_ASSERT, k.CASE_STMT, k.ENUM_DECL) or kind.is_attribute():
@@ -225,7 +233,8 @@ class Mutator:
 
         if kind == k.BINARY_OPERATOR and len(children) == 2:
             self.binary(cursor, parent, function, children[0], children[1], {**COMPARISON, **LOGICAL, **ARITHMETIC})
-        elif kind == k.CALL_EXPR and len(children) == 3 and cursor.spelling in ("operator==", "operator!=", "operator<"):
+        elif (kind == k.CALL_EXPR and len(children) == 3
+              and cursor.spelling in ("operator==", "operator!=", "operator<")):
             self.binary(cursor, parent, function, children[0], children[2], COMPARISON)
         elif kind == k.UNARY_OPERATOR:
             if text.startswith("!"):
@@ -235,7 +244,8 @@ class Mutator:
         elif kind == k.INTEGER_LITERAL and self.source[begin - 1:begin] not in (b"[", b"<"):
             match = re.fullmatch(r"(0[xX][0-9a-fA-F']+|[0-9']+)([uUlL]*)", text)
             if match:
-                value = int(match.group(1).replace("'", ""), 16 if "x" in text.lower() else 8 if re.match(r"0\d", text) else 10)
+                value = int(match.group(1).replace("'", ""),
+                            16 if "x" in text.lower() else 8 if re.match(r"0\d", text) else 10)
                 self.add(cursor, "value", function,
                          [f"{v}{match.group(2)}" for v in ([1] if value == 0 else [value - 1, value + 1])])
         elif kind == k.CHARACTER_LITERAL and re.fullmatch(r"'[ -&(-\[\]-~]'", text):
@@ -243,19 +253,22 @@ class Mutator:
         elif kind == k.CXX_BOOL_LITERAL_EXPR and not self.after_failure(cursor, parents):
             self.add(cursor, "value", function, ["false" if text == "true" else "true"])
         elif kind == k.RETURN_STMT and len(children) == 1 and children[0].type.kind == self.types.BOOL:
-            if children[0].kind != k.CXX_BOOL_LITERAL_EXPR and ".fail(" not in text and not self.negated_already(children[0]):
+            if (children[0].kind != k.CXX_BOOL_LITERAL_EXPR and ".fail(" not in text
+                    and not self.negated_already(children[0])):
                 self.add(children[0], "value", function, [f"!({self.flat(*self.range(children[0]))})"])
         if kind in (k.IF_STMT, k.WHILE_STMT, k.CONDITIONAL_OPERATOR) and len(children) >= 2:
             condition = children[0]
-            if condition.kind.is_expression() and not text.startswith("if constexpr") and not self.negated_already(condition) and not \
-                    (kind == k.IF_STMT and self.source[begin:condition.extent.start.offset].strip() not in (b"if (",)):
+            initializes = kind == k.IF_STMT and self.source[begin:condition.extent.start.offset].strip() != b"if ("
+            if (condition.kind.is_expression() and not text.startswith("if constexpr")
+                    and not self.negated_already(condition) and not initializes):
                 self.add(condition, "condition", function, [f"!({self.flat(*self.range(condition))})"])
 
     def is_statement(self, cursor, parent):
         k = self.kinds
         if parent.kind == k.COMPOUND_STMT:
             inside = True
-        elif parent.kind in (k.IF_STMT, k.FOR_STMT, k.WHILE_STMT, k.CXX_FOR_RANGE_STMT):  # not what is in its parentheses
+        # not what is in its parentheses
+        elif parent.kind in (k.IF_STMT, k.FOR_STMT, k.WHILE_STMT, k.CXX_FOR_RANGE_STMT):
             begin = cursor.extent.start.offset
             inside = bytes(self.source[:begin][-200:]).rstrip().endswith((b")", b"else")) and \
                 bytes(self.source[cursor.extent.end.offset:][:20]).lstrip().startswith(b";")
@@ -276,7 +289,8 @@ class Mutator:
             return
         t = self.types
         if op in ARITHMETIC and op not in COMPARISON and op not in LOGICAL:
-            numbers = {t.INT, t.UINT, t.LONG, t.ULONG, t.LONGLONG, t.ULONGLONG, t.SHORT, t.USHORT, t.UCHAR, t.CHAR_S, t.SCHAR,
+            numbers = {t.INT, t.UINT, t.LONG, t.ULONG, t.LONGLONG, t.ULONGLONG, t.SHORT, t.USHORT, t.UCHAR, t.CHAR_S,
+                       t.SCHAR,
                        t.DOUBLE, t.FLOAT, t.CHAR32, t.CHAR16, t.BOOL}
             kinds = [c.type.get_canonical().kind for c in (left, right)]
             if kinds[1] not in numbers or not (kinds[0] in numbers or (kinds[0] == t.POINTER and op in "+-")):
@@ -303,7 +317,8 @@ class Mutator:
         if condition.kind not in (self.kinds.BINARY_OPERATOR, self.kinds.CALL_EXPR) or len(children) not in (2, 3):
             return False
         begin, end = self.range(children[0])[1], self.range(children[-1])[0]
-        return self.range(children[0])[0] == self.range(condition)[0] and begin < end and self.flat(begin, end) in COMPARISON
+        return (self.range(children[0])[0] == self.range(condition)[0] and begin < end
+                and self.flat(begin, end) in COMPARISON)
 
     def after_failure(self, cursor, parents):
         """A truth value that nobody needs any more: the failure is in the status already."""
@@ -356,7 +371,8 @@ class Mutator:
 
 def strip_comments(source):
     """Comments become spaces, so that a statement can be written on one line."""
-    token = re.compile(rb'R"\((?:.|\n)*?\)"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'|//[^\n]*|/\*(?:.|\n)*?\*/')
+    token = re.compile(rb'R"\((?:.|\n)*?\)"|"(?:\\.|[^"\\\n])*"|(?<![0-9a-fA-F])\'(?:\\.|[^\'\\\n])+\'|'
+                       rb'//[^\n]*|/\*(?:.|\n)*?\*/')
     return token.sub(lambda m: re.sub(rb"[^\n]", b" ", m.group()) if m.group()[:1] == b"/" else m.group(), source)
 
 
@@ -373,11 +389,14 @@ def compile_all(mutator, work):
         with open(os.path.join(work, name), "w") as out:
             out.write(content)
     header = os.path.join(work, "memoria_fs.hpp")
-    base = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-D_GLIBCXX_ASSERTIONS", "-include",
+    base = [CXX, "-std=c++17", "-O0", "-w", "-ferror-limit=0", "-fno-caret-diagnostics", "-D_GLIBCXX_ASSERTIONS",
+            "-include",
             os.path.join(work, "mutation.hpp"), "-I", work]
     quick = [*base, "-fsyntax-only", "-x", "c++", header]
-    full = [*base, "-fsanitize=address,undefined", "-fno-sanitize-recover=all", os.path.join(TOP, "tests", "failures.cpp"),
-            os.path.join(work, "listener.cpp"), os.path.join(work, "switch.cpp"), "-pthread", "-o", os.path.join(work, "mutants")]
+    full = [*base, "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+            os.path.join(TOP, "tests", "failures.cpp"),
+            os.path.join(work, "listener.cpp"), os.path.join(work, "switch.cpp"), "-pthread", "-o",
+            os.path.join(work, "mutants")]
     dropped, command = set(), quick
     for attempt in range(24):
         with open(header, "w", encoding="utf-8") as out:
@@ -391,7 +410,8 @@ def compile_all(mutator, work):
         with open(header, encoding="utf-8") as source:
             lines = source.read().split("\n")
         wrong = set()
-        for line, column in re.findall(r"memoria_fs\.hpp:(\d+):(\d+): (?:fatal )?error", check.stderr.decode("utf-8", "replace")):
+        said = check.stderr.decode("utf-8", "replace")
+        for line, column in re.findall(r"memoria_fs\.hpp:(\d+):(\d+): (?:fatal )?error", said):
             text = lines[int(line) - 1]
             numbers = re.findall(r"::on\((\d+)\)", text if attempt > 10 else text[:int(column) + 20])
             wrong.update(map(int, numbers if attempt > 4 else numbers[-1:]))
@@ -410,13 +430,16 @@ class Checks:
         self.chosen = [c for c in CHECKS if set(c[1].split(",")) & set(parts)]
         os.environ.setdefault("MEMORIA_FS_CORPORA", os.path.join(os.path.dirname(TOP), "shared", "corpora"))
         for name, _, source, _ in list(self.chosen):
-            subprocess.run([CXX, "-std=c++17", "-O0", "-w", "-D_GLIBCXX_ASSERTIONS", "-include", os.path.join(work, "mutation.hpp"), "-I", work,
-                            os.path.join(TOP, source), os.path.join(work, "switch.cpp"), "-pthread", "-o", os.path.join(work, name)], check=True)
+            subprocess.run([CXX, "-std=c++17", "-O0", "-w", "-D_GLIBCXX_ASSERTIONS", "-include",
+                            os.path.join(work, "mutation.hpp"), "-I", work,
+                            os.path.join(TOP, source), os.path.join(work, "switch.cpp"), "-pthread", "-o",
+                            os.path.join(work, name)], check=True)
             reached = os.path.join(work, name + ".reached")
             before = os.times()
             fate = self.run(name, -1, 600, os.path.join(work, "place"), {"MUTANT_REACHED": reached})
             after = os.times()
-            self.seconds[name] = after.children_user + after.children_system - before.children_user - before.children_system
+            self.seconds[name] = (after.children_user + after.children_system
+                                  - before.children_user - before.children_system)
             if fate not in (None, "skips"):
                 raise SystemExit(f"{name} fails without a mutation")
             with open(reached, encoding="ascii") as numbers:
@@ -467,7 +490,8 @@ def run(command, seconds, directory, environment):
     def limit():
         resource.setrlimit(resource.RLIMIT_CPU, (budget, budget + 1))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, cwd=directory,
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+                               cwd=directory,
                                preexec_fn=limit, env=environment, start_new_session=True)
     try:
         status = process.wait(10 + 4 * budget)
@@ -485,7 +509,8 @@ def run(command, seconds, directory, environment):
 def run_tests(program, mutant, names, seconds, directory):
     """Whether these test cases notice the mutant."""
     pattern = ",".join(re.sub(r'[,\\"\[\]*;$]', "?", name) for name in names)
-    return run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], seconds, directory, dict(os.environ, TMPDIR=directory, MUTANT=str(mutant)))
+    return run([program, "-ts=*", "-tc=" + pattern, "-m", "-aa=1"], seconds, directory,
+               dict(os.environ, TMPDIR=directory, MUTANT=str(mutant)))
 
 
 def groups(names, seconds_of):
@@ -502,7 +527,8 @@ def groups(names, seconds_of):
 
 
 class Explanations:
-    """mutants.txt. A line is `PART FUNCTION: TEXT -> MUTANT`, or with ~ for the colon a regular expression for the text."""
+    """mutants.txt. A line is `PART FUNCTION: TEXT -> MUTANT`, or with ~ for the colon a regular expression for the
+    text."""
 
     def __init__(self):
         self.exact, self.patterns, self.used = {}, [], set()
@@ -517,7 +543,8 @@ class Explanations:
                     fresh = False
                     group = re.fullmatch(r"(\w+) (\S+) ~ (.*)", line)
                     if group:
-                        self.patterns.append((line, group.group(1), re.compile(group.group(2)), re.compile(group.group(3)), " ".join(reason)))
+                        self.patterns.append((line, group.group(1), re.compile(group.group(2)),
+                                              re.compile(group.group(3)), " ".join(reason)))
                     else:
                         self.exact[line] = " ".join(reason)
 
@@ -527,7 +554,8 @@ class Explanations:
             self.used.add(key)
             return self.exact[key]
         for line, part, function, text, reason in self.patterns:
-            if part == mutant["part"] and function.fullmatch(mutant["function"]) and text.search(f"{mutant['from']} -> {mutant['to']}"):
+            change = f"{mutant['from']} -> {mutant['to']}"
+            if part == mutant["part"] and function.fullmatch(mutant["function"]) and text.search(change):
                 self.used.add(line)
                 return reason
         return None
@@ -545,12 +573,15 @@ def main():
     parser.add_argument("--parts", default=PARTS)
     parser.add_argument("--count", type=int, default=300, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0, help="stop after so long, compilation included; 0: no limit")
-    parser.add_argument("--longest", type=float, default=6, help="leave out test cases that take more processor seconds")
+    parser.add_argument("--seconds", type=float, default=0,
+                        help="stop after so long, compilation included; 0: no limit")
+    parser.add_argument("--longest", type=float, default=6,
+                        help="leave out test cases that take more processor seconds")
     parser.add_argument("--only", default="", help="only mutants whose text holds this")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--header", default=os.path.join(TOP, "memoria_fs.hpp"))
-    parser.add_argument("--json", action="store_true", help="a line of JSON about each mutant, instead of the survivors")
+    parser.add_argument("--json", action="store_true",
+                        help="a line of JSON about each mutant, instead of the survivors")
     parser.add_argument("--list", action="store_true", help="only say how many mutants there are")
     options = parser.parse_args()
     sys.path.append("/usr/lib/python3/dist-packages")  # Debian's, for a python3 that is not
@@ -579,7 +610,8 @@ def main():
     place = os.path.join(work, "place")
     os.makedirs(place)
     trace = os.path.join(work, "trace")
-    done = subprocess.run([program, "-ts=*", "-tse=slow", "-m"], env=dict(os.environ, TMPDIR=place, MUTANT_TRACE=trace), stdout=subprocess.PIPE,
+    done = subprocess.run([program, "-ts=*", "-tse=slow", "-m"], env=dict(os.environ, TMPDIR=place, MUTANT_TRACE=trace),
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, cwd=place)
     if done.returncode != 0:
         sys.stdout.write(done.stdout.decode("utf-8", "replace")[-3000:])
@@ -593,7 +625,8 @@ def main():
             for number in numbers.split():
                 tests[int(number)].append(name)
     left_out = [n for n in seconds_of if seconds_of[n] > options.longest]
-    print(f"{len(seconds_of)} test cases, {sum(seconds_of.values()):.0f} s of processor time; left out: {', '.join(left_out) or 'none'}",
+    print(f"{len(seconds_of)} test cases, {sum(seconds_of.values()):.0f} s of processor time; left out: "
+          f"{', '.join(left_out) or 'none'}",
           flush=True)
 
     for group in groups([n for n in seconds_of if n not in left_out], seconds_of):
@@ -602,7 +635,8 @@ def main():
             return 1
 
     checks = Checks(work, options.parts.split(","))
-    print(f"beside them: {', '.join(f'{name} ({seconds:.1f} s)' for name, seconds in checks.seconds.items())}; {time.time() - began:.0f} s", flush=True)
+    print(f"beside them: {', '.join(f'{name} ({seconds:.1f} s)' for name, seconds in checks.seconds.items())}; "
+          f"{time.time() - began:.0f} s", flush=True)
 
     candidates = [m for m in mutator.mutants if m["id"] not in dropped and options.only in key_of(m)]
     random.Random(options.seed).shuffle(candidates)
@@ -639,11 +673,13 @@ def main():
                 if not options.json:
                     print(f"{mutant['line']:6} {key_of(mutant)}  [{fate}, {reached_by} tests]", flush=True)
             if options.json:
-                print(json.dumps({**mutant, "fate": fate, "tests": reached_by, "why": reasons[mutant["id"]]}), flush=True)
+                print(json.dumps({**mutant, "fate": fate, "tests": reached_by, "why": reasons[mutant["id"]]}),
+                      flush=True)
     shutil.rmtree(work, ignore_errors=True)
 
     for part in [*sorted(totals), "all"]:
-        total, dead, excuse, alive = (sum(c.values()) if part == "all" else c[part] for c in (totals, killed, excused, survivors))
+        total, dead, excuse, alive = (sum(c.values()) if part == "all" else c[part]
+                                      for c in (totals, killed, excused, survivors))
         print(f"{part:10} {dead:5} of {total:5} killed, explained: {excuse:3}, not: {alive:3}; "
               f"{100 * dead / max(1, total - excuse):.1f} % of those not explained")
     print(f"seed {options.seed}, {time.time() - began:.0f} s")

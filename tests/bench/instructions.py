@@ -24,19 +24,24 @@ LIMIT = 1.03
 
 def configuration(cxx):
     """What the counts depend on: compiler, C library (its memcpy and memchr are chosen by processor), processor."""
-    name = "clang" if b"clang" in subprocess.run([cxx, "--version"], stdout=subprocess.PIPE, check=True).stdout else "gcc"
-    version = subprocess.run([cxx, "-dumpfullversion" if name == "gcc" else "-dumpversion"], stdout=subprocess.PIPE, check=True)
+    says = subprocess.run([cxx, "--version"], stdout=subprocess.PIPE, check=True).stdout
+    name = "clang" if b"clang" in says else "gcc"
+    version = subprocess.run([cxx, "-dumpfullversion" if name == "gcc" else "-dumpversion"], stdout=subprocess.PIPE,
+                             check=True)
     avx2 = "avx2" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else False
-    return f"{name} {version.stdout.decode().strip()}, {' '.join(platform.libc_ver())}, {platform.machine()}{' avx2' if avx2 else ''}"
+    return (f"{name} {version.stdout.decode().strip()}, {' '.join(platform.libc_ver())}, "
+            f"{platform.machine()}{' avx2' if avx2 else ''}")
 
 
 def count(cxx, work):
     """The instructions of each path, by name."""
     program = work / "instructions"
-    subprocess.run([cxx, "-std=c++17", "-O2", "-g0", f"-I{TOP}", str(HERE / "instructions.cpp"), "-o", str(program)], check=True)
+    subprocess.run([cxx, "-std=c++17", "-O2", "-g0", f"-I{TOP}", str(HERE / "instructions.cpp"), "-o", str(program)],
+                   check=True)
     data = work / "data"
     data.mkdir()
-    subprocess.run(["valgrind", "--tool=callgrind", "--collect-atstart=no", "--combine-dumps=no", f"--callgrind-out-file={work}/out",
+    subprocess.run(["valgrind", "--tool=callgrind", "--collect-atstart=no", "--combine-dumps=no",
+                    f"--callgrind-out-file={work}/out",
                     str(program), str(data)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     counts = {}
     for dump in work.glob("out.*"):
@@ -62,7 +67,8 @@ def compare(cxx, record):
     if not record and here not in known:
         print(f"skipped: no baseline for {here}; `python3 tests/bench/instructions.py --record` writes one")
         return 77
-    work = Path(tempfile.mkdtemp(prefix="memoria-instructions-", dir="/var/tmp"))  # not TMPDIR: the length of a path counts
+    # not TMPDIR: the length of a path counts
+    work = Path(tempfile.mkdtemp(prefix="memoria-instructions-", dir="/var/tmp"))
     try:
         counts = count(cxx, work)
     finally:
@@ -72,14 +78,17 @@ def compare(cxx, record):
     grown = [path for path, n in counts.items() if path not in before or n > LIMIT * before[path]]
     print(here)
     for path, instructions in sorted(counts.items()):
-        print(f"{path:26} {instructions:12}  " + (f"{instructions / before[path]:.3f} of the baseline" if path in before else "not in the baseline"))
+        print(f"{path:26} {instructions:12}  "
+              + (f"{instructions / before[path]:.3f} of the baseline" if path in before else "not in the baseline"))
     if record:
         known[here] = counts
-        BASELINE.write_text("".join(f"{where}\t{path}\t{n}\n" for where in sorted(known) for path, n in sorted(known[where].items())))
+        lines = [f"{where}\t{path}\t{n}\n" for where in sorted(known) for path, n in sorted(known[where].items())]
+        BASELINE.write_text("".join(lines))
         return 0
     gone = sorted(set(before) - set(counts))
     if grown or gone:
-        print(f"FAILED: more than {LIMIT - 1:.0%} above the baseline or not in it: {', '.join(grown)}; gone: {', '.join(gone)}")
+        print(f"FAILED: more than {LIMIT - 1:.0%} above the baseline or not in it: {', '.join(grown)}; gone: "
+              f"{', '.join(gone)}")
     return 1 if grown or gone else 0
 
 
@@ -88,7 +97,8 @@ def main():
         print("skipped: valgrind is not here")
         return 77
     if "--record" in sys.argv:
-        compilers = [os.environ["CXX"]] if "CXX" in os.environ else [cxx for cxx in ("g++", "clang++") if shutil.which(cxx)]
+        there = [cxx for cxx in ("g++", "clang++") if shutil.which(cxx)]
+        compilers = [os.environ["CXX"]] if "CXX" in os.environ else there
         return max(compare(cxx, True) for cxx in compilers)
     return compare(os.environ.get("CXX", "c++"), False)
 

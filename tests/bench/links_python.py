@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""extract_wikilinks against Python's re.findall with the same expression, on each directory's notes joined into one text:
+"""extract_wikilinks against Python's re.findall with the same expression, on each directory's notes joined into one
+text:
 in turns, the ratio of each round, their median.
 
 usage: links_python.py [-r ROUNDS] DIRECTORY...     builds what it needs with $CXX (default c++)
@@ -55,7 +56,8 @@ def main(arguments):
                   seconds(lambda: extract(data, len(data), 8 * n), 8 * n)) for _ in range(rounds)]
         theirs, ours = map(min, zip(*pairs))
         print(f"{vault.name:18} {len(data):8} bytes  python {len(data) / theirs / 1e9:5.2f} GB/s  "
-              f"extract_wikilinks {len(data) / ours / 1e9:5.2f} GB/s  x{statistics.median(p / o for p, o in pairs):.2f}")
+              f"extract_wikilinks {len(data) / ours / 1e9:5.2f} GB/s  "
+              f"x{statistics.median(p / o for p, o in pairs):.2f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """run.py [quick|full] [--readme]: what run.sh starts. Every figure is a ratio of times taken in turns on one machine.
 
-A peer is a program that is started once and told again and again what to do (peers/peer.hpp), or a command that is run each
-time. In each round all peers of a row do the same work, the first one another each round; a row shows the median of the
-rounds' ratios to memoria_fs and their quartiles. What fails or is not here is said, and the rest goes on.
+A peer is a program that is started once and told again and again what to do (peers/peer.hpp), or a command that is run
+each time. In each round all peers of a row do the same work, the first one another each round; a row shows the median
+of the rounds' ratios to memoria_fs and their quartiles. What fails or is not here is said, and the rest goes on.
 """
 import concurrent.futures
 import json
@@ -40,7 +40,8 @@ builds = {}  # name: the program's path, or None, as a future
 def build(name, *arguments):
     """Starts to compile BUILD/name; all that is started is finished before anything is measured."""
     def compile():
-        done = subprocess.run([CXX, "-std=c++17", "-O2", f"-I{TOP}", *arguments, "-o", BUILD / name], stdout=subprocess.DEVNULL,
+        done = subprocess.run([CXX, "-std=c++17", "-O2", f"-I{TOP}", *arguments, "-o", BUILD / name],
+                              stdout=subprocess.DEVNULL,
                               stderr=open(BUILD / f"{name}.log", "w"), check=False)
         return str(BUILD / name) if done.returncode == 0 else None
     builds[name] = compilers.submit(compile)
@@ -57,7 +58,8 @@ def built(name):
 
 
 def package(name):
-    done = subprocess.run(["pkg-config", "--cflags", "--libs", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    done = subprocess.run(["pkg-config", "--cflags", "--libs", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          check=False)
     return done.stdout.decode().split()
 
 
@@ -71,7 +73,8 @@ class Peer:
         self.name, self.command, self.one_shot, self.process = name, command, one_shot, None
 
     def ask(self, operation, argument, count):
-        """Seconds for `count` times, or None if this peer cannot do that. Of processor time where nothing waits for a disk:
+        """Seconds for `count` times, or None if this peer cannot do that. Of processor time where nothing waits for a
+        disk:
         others' work on the machine does not count then, and a command is counted with its start and all its threads."""
         if self.one_shot:
             used = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
@@ -111,7 +114,8 @@ def start_builds():
     build("json_bench", "-O3", "-DNDEBUG", HERE / "json_bench.cpp",
           *libraries(("boost/json.hpp", "-lboost_json"), ("simdjson.h", "-lsimdjson"), ("yyjson.h", "-lyyjson")))
     build("memoria_tool", *sorted((TOP / "examples/memoria").glob("*.cpp")))
-    build("scan", HERE / "peers/scan.cpp", *libraries(("pcre2.h", "-lpcre2-8"), ("re2/re2.h", "-lre2"), ("hs/hs.h", "-lhs"), ("md4c.h", "-lmd4c")))
+    build("scan", HERE / "peers/scan.cpp",
+          *libraries(("pcre2.h", "-lpcre2-8"), ("re2/re2.h", "-lre2"), ("hs/hs.h", "-lhs"), ("md4c.h", "-lmd4c")))
     build("memoria_and_bare", HERE / "peers/memoria_and_bare.cpp")
     if flags := package("glib-2.0"):
         build("GLib", HERE / "peers/glib.cpp", *flags)
@@ -133,7 +137,8 @@ def peers():
             found[name] = server(name, program, "DIR")
     if shutil.which("go"):
         environment = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": str(BUILD / "go")}
-        done = subprocess.run(["go", "build", "-o", BUILD / "renameio", HERE / "peers/renameio.go"], env=environment, check=False,
+        done = subprocess.run(["go", "build", "-o", BUILD / "renameio", HERE / "peers/renameio.go"], env=environment,
+                              check=False,
                               stderr=open(BUILD / "renameio.log", "w"))
         if done.returncode == 0:
             found["renameio"] = server("renameio", str(BUILD / "renameio"), "DIR")
@@ -145,7 +150,8 @@ def peers():
             subprocess.run(["npm", "install", "--silent", "--prefix", BUILD / "npm", "write-file-atomic"], check=False,
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
         if module.exists():
-            found["write-file-atomic"] = server("write-file-atomic", "node", str(HERE / "peers/write_file_atomic.js"), "DIR", str(module.parent))
+            found["write-file-atomic"] = server("write-file-atomic", "node", str(HERE / "peers/write_file_atomic.js"),
+                                                "DIR", str(module.parent))
     if "write-file-atomic" not in found:
         absent.append("npm write-file-atomic: not here")
     if SEED.is_dir():
@@ -158,9 +164,13 @@ def peers():
     if tool := built("memoria_tool"):
         found["tool"] = Peer("tool", None, lambda vault: [tool, "check", "--include-code", vault])
     if shutil.which("grep"):
-        found["grep"] = Peer("grep", None, lambda vault: ["grep", "-rohP", "--include=*.md", r"\[\[\K[^\]|]+(?=(\|[^\]]*)?\]\])", vault])
+        found["grep"] = Peer("grep", None,
+                             lambda vault: ["grep", "-rohP", "--include=*.md", r"\[\[\K[^\]|]+(?=(\|[^\]]*)?\]\])",
+                                            vault])
     if shutil.which("rg"):
-        found["ripgrep"] = Peer("ripgrep", None, lambda vault: ["rg", "-oIN", "-g", "*.md", "-r", "$1", r"\[\[([^\]|]+)(?:\|[^\]]*)?\]\]", vault])
+        found["ripgrep"] = Peer("ripgrep", None,
+                                lambda vault: ["rg", "-oIN", "-g", "*.md", "-r", "$1",
+                                               r"\[\[([^\]|]+)(?:\|[^\]]*)?\]\]", vault])
     else:
         absent.append("ripgrep: not here")
     concurrent.futures.wait(builds.values())
@@ -173,7 +183,8 @@ def quartiles(values):
 
 
 def turns(contestants, operation, argument, count, seconds=None, least=5, most=400):
-    """{peer: [seconds of each round]}, every peer once a round, for so many seconds, at least and at most so many rounds."""
+    """{peer: [seconds of each round]}, every peer once a round, for so many seconds, at least and at most so many
+    rounds."""
     times = {}
     playing = []
     for peer in contestants:
@@ -206,8 +217,10 @@ def synced(peer):
     trace = BUILD / "trace"
     directory = str(DATA / peer.name)
     Path(directory).mkdir(parents=True, exist_ok=True)
-    subprocess.run(["strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,linkat", *peer.command],
-                   input=b"replace 4096 2\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=60)
+    subprocess.run(["strace", "-f", "-y", "-o", trace, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,linkat",
+                    *peer.command],
+                   input=b"replace 4096 2\n", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+                   timeout=60)
     content = name = published = False  # of the last replacement
     pending = False
     for line in trace.read_text(errors="replace").splitlines() if trace.exists() else []:
@@ -220,7 +233,8 @@ def synced(peer):
             published, content, pending, name = True, pending, False, False
     if not published:
         return "no: no renaming seen"
-    return {(True, True): "yes", (True, False): "no: the directory is not synced", (False, True): "no: the content is not synced",
+    return {(True, True): "yes", (True, False): "no: the directory is not synced",
+            (False, True): "no: the content is not synced",
             (False, False): "no: nothing is synced"}[content, name]
 
 
@@ -231,7 +245,8 @@ rows = []  # dictionaries: task, peer, guarantee, ratio (lower, median, upper), 
 
 def add(task, peer, guarantee, ratios, seconds=None, ours=None, rounds=None):
     low, middle, high = ratios
-    rows.append({"task": task, "peer": peer, "same guarantee": guarantee, "lower": round(low, 3), "ratio": round(middle, 3),
+    rows.append({"task": task, "peer": peer, "same guarantee": guarantee, "lower": round(low, 3),
+                 "ratio": round(middle, 3),
                  "upper": round(high, 3), "seconds": seconds, "memoria seconds": ours, "rounds": rounds})
     print(f"{task:44} {peer:34} {middle:9.3f}  [{low:.3f}, {high:.3f}]  {guarantee}", flush=True)
 
@@ -245,7 +260,8 @@ def compare(task, contestants, operation, argument, count, reference="memoria", 
     for peer, values in times.items():
         if peer != reference:
             pairs = [theirs / ours for theirs, ours in zip(values, times[reference])]
-            add(task, (names or {}).get(peer, peer), (guarantees or {}).get(peer, "-"), quartiles(pairs), quartiles(values)[1] / count,
+            add(task, (names or {}).get(peer, peer), (guarantees or {}).get(peer, "-"), quartiles(pairs),
+                quartiles(values)[1] / count,
                 quartiles(times[reference])[1] / count, len(pairs))
 
 
@@ -257,14 +273,17 @@ def write_notes(top, notes):
             folder.mkdir(parents=True)
         lines = [f"# Note {i}", ""]
         for k in range(5):
-            lines += ["Some prose that stands between the links of this note, as it does in notes that people write. " * 3,
+            prose = "Some prose that stands between the links of this note, as it does in notes that people write. "
+            lines += [prose * 3,
                       f"See [[note {(i * 7 + k * 7919) % notes}]] and [[folder {i // 500}/note {i}#Part {k}|that]]."]
         (folder / f"note {i}.md").write_text("\n".join(lines))
 
 
 def real_vault():
     vault = CORPORA / "vaults/obsidian-tasks"
-    return (vault, "vault obsidian-tasks, 604 notes") if vault.is_dir() else (DATA / "notes-1000", "1,000 made-up notes")
+    if vault.is_dir():
+        return vault, "vault obsidian-tasks, 604 notes"
+    return DATA / "notes-1000", "1,000 made-up notes"
 
 
 def highest_memory(command, size):
@@ -284,7 +303,8 @@ def measure(have):
         return [have[name] for name in names if name in have]
 
     replacing = those("memoria", "bare", "GLib", "Qt", "renameio", "write-file-atomic", "Python")
-    nice = {"bare": "bare system calls", "GLib": "GLib `g_file_set_contents_full`", "Qt": "Qt `QSaveFile`", "renameio": "Go renameio",
+    nice = {"bare": "bare system calls", "GLib": "GLib `g_file_set_contents_full`", "Qt": "Qt `QSaveFile`",
+            "renameio": "Go renameio",
             "write-file-atomic": "npm write-file-atomic", "Python": "`fs_utils.py`, the Python original"}
     promise = {peer.name: synced(peer) for peer in replacing}
     if promise["memoria"] not in ("yes", "not looked at (no strace)"):
@@ -299,14 +319,18 @@ def measure(have):
         for name, peer, operation in [("singles", singles[0], "files"), ("batch", batch, "batch")]:
             times.setdefault(name, []).append(peer.ask(operation, 100, 1))
     batch.stop()
-    add("100 files of 4 KiB, `write_batch`", "100 times `atomic_write_text`", "yes", quartiles([s / b for s, b in zip(times["singles"], times["batch"])]),
+    add("100 files of 4 KiB, `write_batch`", "100 times `atomic_write_text`", "yes",
+        quartiles([s / b for s, b in zip(times["singles"], times["batch"])]),
         quartiles(times["singles"])[1], quartiles(times["batch"])[1], len(times["batch"]))
 
-    logs = {"bare": "yes (it syncs after unlocking)", "Python": "no: a torn entry can stay, a rotated log is not noticed"}
+    logs = {"bare": "yes (it syncs after unlocking)",
+            "Python": "no: a torn entry can stay, a rotated log is not noticed"}
     for processes in [1, 2, 4, 8]:
-        compare(f"append 300 bytes, {processes} process{'es' if processes > 1 else ''}", those("memoria", "bare", "Python"), "append", processes, 1,
+        compare(f"append 300 bytes, {processes} process{'es' if processes > 1 else ''}",
+                those("memoria", "bare", "Python"), "append", processes, 1,
                 guarantees=logs, names=nice)
-    compare("read, change, write a state of 60 keys", those("memoria", "bare", "Python"), "update", 60, 5, names={**nice, "bare": "bare replace alone"},
+    compare("read, change, write a state of 60 keys", those("memoria", "bare", "Python"), "update", 60, 5,
+            names={**nice, "bare": "bare replace alone"},
             guarantees={"bare": "no: reads nothing, no lock", "Python": "no: no lock, changes get lost"})
 
     if FULL and (large := highest_memory(have["memoria"].command, 1 << 30)):
@@ -318,25 +342,35 @@ def measure(have):
     text.write_bytes(b"".join(note.read_bytes() for note in sorted(vault.rglob("*.md"))))
     python = Peer("Python", have["Python"].command) if "Python" in have else None
     engines = [peer for name, peer in have.items() if name.startswith("scan ")] + ([python] if python else [])
-    limits = {"scan memchr": "finds nothing: a limit", "scan memcpy": "finds nothing: a limit", "scan md4c": "a Markdown parser: not in code, targets of at most 100 bytes"}
+    limits = {"scan memchr": "finds nothing: a limit", "scan memcpy": "finds nothing: a limit",
+              "scan md4c": "a Markdown parser: not in code, targets of at most 100 bytes"}
     same = {peer.name: limits.get(peer.name, "the same links") for peer in engines}
-    compare(f"all links in the text of {what} (processor time)", engines, "scan", text, 10 if FULL else 3, reference="scan memoria", guarantees=same,
-            names={**{peer.name: peer.name.replace("scan ", "").replace("stdregex", "std::regex") for peer in engines}, "Python": "Python `re`"})
+    compare(f"all links in the text of {what} (processor time)", engines, "scan", text, 10 if FULL else 3,
+            reference="scan memoria", guarantees=same,
+            names={**{peer.name: peer.name.replace("scan ", "").replace("stdregex", "std::regex") for peer in engines},
+                   "Python": "Python `re`"})
 
-    compare(f"graph of {what} (processor time)", those("memoria", "bare", "tool", "grep", "ripgrep", "Python"), "vault", vault, 1,
-            guarantees={"bare": "no: only opens and reads", "tool": "yes, and reports: the whole process", "grep": "no: lists targets; the whole process",
+    compare(f"graph of {what} (processor time)", those("memoria", "bare", "tool", "grep", "ripgrep", "Python"), "vault",
+            vault, 1,
+            guarantees={"bare": "no: only opens and reads", "tool": "yes, and reports: the whole process",
+                        "grep": "no: lists targets; the whole process",
                         "ripgrep": "no: lists targets; the whole process", "Python": "no: by path only"},
-            names={"bare": "bare walk, open, read", "tool": "`memoria check`", "grep": "grep -roP", "Python": "Python `re`, `os.walk`"})
+            names={"bare": "bare walk, open, read", "tool": "`memoria check`", "grep": "grep -roP",
+                   "Python": "Python `re`, `os.walk`"})
 
     guarded = (DATA / "guarded").resolve()
     (guarded / "folder").mkdir(parents=True)
     (guarded / "folder/note.md").write_text("x")
     compare("`safe_article_path` of a note that is there", those("memoria", "bare", "Python"), "guard", guarded, 500,
-            guarantees={"bare": "no: resolves, does not judge", "Python": "yes"}, names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
+            guarantees={"bare": "no: resolves, does not judge", "Python": "yes"},
+            names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
     (DATA / "linked").symlink_to(guarded)
-    compare("the same, the directory reached through a symbolic link", those("memoria", "bare", "Python"), "guard", DATA / "linked", 500,
-            guarantees={"bare": "no: resolves, does not judge", "Python": "yes"}, names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
-    compare("`confined_dir::exists`", those("memoria", "bare"), "exists", guarded, 500, guarantees={"bare": "yes (Linux 5.6)"}, names={"bare": "bare `openat2`"})
+    compare("the same, the directory reached through a symbolic link", those("memoria", "bare", "Python"), "guard",
+            DATA / "linked", 500,
+            guarantees={"bare": "no: resolves, does not judge", "Python": "yes"},
+            names={**nice, "bare": "`std::filesystem::weakly_canonical`"})
+    compare("`confined_dir::exists`", those("memoria", "bare"), "exists", guarded, 500,
+            guarantees={"bare": "yes (Linux 5.6)"}, names={"bare": "bare `openat2`"})
     measure_json()
 
 
@@ -348,13 +382,18 @@ def measure_json():
         absent.append("JSON: the usual texts are not here (../shared/corpora/json)")
         return
     done = subprocess.run([program, "7" if FULL else "0.4"], stdout=subprocess.PIPE, cwd=TOP, check=False, timeout=300)
-    names = {"nlohmann": "nlohmann/json", "nl ordered": "nlohmann `ordered_json`", "boost mono": "Boost.JSON, monotonic", "rapidjson": "RapidJSON, validating",
+    names = {"nlohmann": "nlohmann/json", "nl ordered": "nlohmann `ordered_json`",
+             "boost mono": "Boost.JSON, monotonic", "rapidjson": "RapidJSON, validating",
              "yyjson mut": "yyjson, mutable"}
-    guarantee = {"simdjson": "no: read-only", "nlohmann": "no: sorts keys", "rapidjson": "no: no integers beyond 64 bits", "boost mono": "no: no integers beyond 64 bits",
+    guarantee = {"simdjson": "no: read-only", "nlohmann": "no: sorts keys",
+                 "rapidjson": "no: no integers beyond 64 bits", "boost mono": "no: no integers beyond 64 bits",
                  "nl ordered": "no: no integers beyond 64 bits"}
-    what = {"parse+destroy": "JSON: parse, destroy", "dump": "JSON: `dump()`", "dump(2)": "JSON: `dump(2)`", "cycle": "JSON: parse, change a key, `dump(2)`"}
-    for operation, library, middle, low, high, rounds in re.findall(r"^ratio\t(.*)\t(.*)\t(.*)\t(.*)\t(.*)\t(.*)$", done.stdout.decode(), re.M):
-        add(what[operation], names.get(library, library), guarantee.get(library, "-"), [float(low), float(middle), float(high)], rounds=int(rounds))
+    what = {"parse+destroy": "JSON: parse, destroy", "dump": "JSON: `dump()`", "dump(2)": "JSON: `dump(2)`",
+            "cycle": "JSON: parse, change a key, `dump(2)`"}
+    ratio = r"^ratio\t(.*)\t(.*)\t(.*)\t(.*)\t(.*)\t(.*)$"
+    for operation, library, middle, low, high, rounds in re.findall(ratio, done.stdout.decode(), re.M):
+        add(what[operation], names.get(library, library), guarantee.get(library, "-"),
+            [float(low), float(middle), float(high)], rounds=int(rounds))
     (RESULTS / "json.txt").write_bytes(done.stdout)
     if done.returncode != 0:
         absent.append(f"JSON: json_bench ended with {done.returncode}")
@@ -396,14 +435,19 @@ def growth(have):
     series = {names[peer]: [(p, 50 * p / seconds) for p, seconds in line.items()] for peer, line in lines.items()}
     ours = dict(series["locked_append_text"])
     draw("processes", "the lock is given back before the sync, so that the syncs of several processes overlap; "
-         f"with 8 processes {ours[8] / ours[1]:.1f} times as many entries as with one, with 64 {ours[64] / ours[1]:.1f} times",
-         "Appending to one log", "processes at once", "entries a second, all together", series, [(p, str(p)) for p in processes])
+         f"with 8 processes {ours[8] / ours[1]:.1f} times as many entries as with one, with 64 "
+         f"{ours[64] / ours[1]:.1f} times",
+         "Appending to one log", "processes at once", "entries a second, all together", series,
+         [(p, str(p)) for p in processes])
 
     keys = [1000, 10_000, 100_000, 1_000_000]
     parse, update = (grow([memoria], operation, keys)["memoria"] for operation in ("parse", "update"))
-    draw("keys", f"parsing takes {1e9 * parse[1000] / 1000:.0f} ns a key with a thousand keys and {1e9 * parse[1_000_000] / 1e6:.0f} with a million, "
+    draw("keys",
+         f"parsing takes {1e9 * parse[1000] / 1000:.0f} ns a key with a thousand keys and "
+         f"{1e9 * parse[1_000_000] / 1e6:.0f} with a million, "
          "which no longer fit into the caches; `update_json` of few keys is the disk's time",
-         "JSON objects", "keys in the object", "nanoseconds a key", {"parse": points(parse, 1e9, True), "update_json": points(update, 1e9, True)})
+         "JSON objects", "keys in the object", "nanoseconds a key",
+         {"parse": points(parse, 1e9, True), "update_json": points(update, 1e9, True)})
 
     counts = [1000, 10_000] + ([100_000] if FULL else [])
     lines = {}
@@ -414,7 +458,9 @@ def growth(have):
         for peer, values in turns([memoria, bare], "vault", top, 1, 3 if FULL else 0.3, least=3, most=20).items():
             lines.setdefault(peer, {})[n] = quartiles(values)[1]
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in counts]
-    draw("notes", f"generated notes, links by name; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only opens and reads the files",
+    draw("notes",
+         f"generated notes, links by name; {min(ratios):.1f} to {max(ratios):.1f} times a bare walk that only opens "
+         f"and reads the files",
          "The graph of a directory of notes", "notes", "processor time, microseconds a note",
          {"link_graph": points(lines["memoria"], 1e6, True), "open and read": points(lines["bare"], 1e6, True)})
 
@@ -424,9 +470,12 @@ def growth(have):
         sizes.append(1 << 30)
     lines = grow([memoria, bare], "replace", sizes)
     ratios = [lines["memoria"][n] / lines["bare"][n] for n in sizes]
-    draw("size", f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} times as long as the bare calls take",
+    draw("size",
+         f"flat while the two syncs cost most, then as fast as the disk writes; {min(ratios):.2f} to {max(ratios):.2f} "
+         f"times as long as the bare calls take",
          "Replacing a file, durably", "size of the file", "milliseconds",
-         {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)}, [(n, in_bytes(n)) for n in sizes])
+         {"atomic_write_text": points(lines["memoria"], 1e3), "bare system calls": points(lines["bare"], 1e3)},
+         [(n, in_bytes(n)) for n in sizes])
     for name in ["memoria", "bare"]:
         (DATA / name / "replaced").unlink()
 
@@ -434,10 +483,13 @@ def growth(have):
 # ---- What is written ------------------------------------------------------------------------------------------------
 
 def machine():
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    facts = Path("/proc/cpuinfo")
+    cpu = re.search(r"model name\s*: (.*)", facts.read_text()) if facts.exists() else None
     compiler = subprocess.run([CXX, "--version"], stdout=subprocess.PIPE, check=False).stdout.decode().splitlines()[0]
-    kind = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", DATA], stdout=subprocess.PIPE, check=False).stdout.decode().strip()
-    return (f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores{' of ' + cpu[1] if cpu else ''}, {platform.system()} {platform.release().split('-')[0]}, "
+    kind = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", DATA], stdout=subprocess.PIPE,
+                          check=False).stdout.decode().strip()
+    return (f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores{' of ' + cpu[1] if cpu else ''}, {platform.system()} "
+            f"{platform.release().split('-')[0]}, "
             f"file system {kind}, {compiler}; load {os.getloadavg()[0]:.1f} at the end")
 
 
@@ -446,10 +498,12 @@ def number(x):
 
 
 def table():
-    lines = ["| task | compared with | takes, memoria_fs = 1 | quartiles | same guarantee or result |", "|---|---|---|---|---|"]
+    lines = ["| task | compared with | takes, memoria_fs = 1 | quartiles | same guarantee or result |",
+             "|---|---|---|---|---|"]
     task = None
     for row in rows:
-        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['peer']} | {number(row['ratio'])} | {number(row['lower'])} to {number(row['upper'])} | "
+        lines.append(f"| {row['task'] if row['task'] != task else ''} | {row['peer']} | {number(row['ratio'])} | "
+                     f"{number(row['lower'])} to {number(row['upper'])} | "
                      f"{row['same guarantee']} |")
         task = row["task"]
     return "\n".join(lines)
@@ -458,9 +512,11 @@ def table():
 def write(mode):
     (RESULTS / "results.json").write_text(json.dumps({"machine": machine(), "rows": rows, "absent": absent}, indent=1))
     columns = list(rows[0]) if rows else []
-    (RESULTS / "results.tsv").write_text("\n".join("\t".join(map(str, line)) for line in [columns, *(row.values() for row in rows)]) + "\n")
+    (RESULTS / "results.tsv").write_text("\n".join("\t".join(map(str, line))
+                                                   for line in [columns, *(row.values() for row in rows)]) + "\n")
     said = [f"![{title}]({name}.svg)\n\n{title}: {line}." for name, (title, _, line) in charts.items()]
-    (RESULTS / "results.md").write_text("\n\n".join([f"{mode}: {machine()}", table(), *said, "Not measured: " + ("; ".join(absent) or "nothing")]) + "\n")
+    (RESULTS / "results.md").write_text("\n\n".join([f"{mode}: {machine()}", table(), *said,
+                                                     "Not measured: " + ("; ".join(absent) or "nothing")]) + "\n")
     for name, (_, picture, _) in charts.items():
         (RESULTS / f"{name}.svg").write_text(picture)
 
@@ -474,9 +530,11 @@ def essence():
             mark = ""
             if row["same guarantee"].startswith(("no", "finds", "a Markdown")):
                 mark = f"<sup>{less.setdefault(row['same guarantee'], len(less) + 1)}</sup>"
-            cells.append(f"{row['peer']}{mark} **{number(row['ratio'])}** ({number(row['lower'])}–{number(row['upper'])})")
+            cells.append(f"{row['peer']}{mark} **{number(row['ratio'])}** "
+                         f"({number(row['lower'])}–{number(row['upper'])})")
         lines.append(f"| {task} | {', '.join(cells)} |")
-    return "\n".join(lines), "Less is promised or found: " + "; ".join(f"<sup>{mark}</sup> {why.removeprefix('no: ')}" for why, mark in less.items()) + "."
+    marks = [f"<sup>{mark}</sup> {why.removeprefix('no: ')}" for why, mark in less.items()]
+    return "\n".join(lines), "Less is promised or found: " + "; ".join(marks) + "."
 
 
 def into_readme():
@@ -490,8 +548,10 @@ def into_readme():
         shown.append(f"![{title}](tests/bench/charts/{name}.svg)\n\n{title}: {line}.")
     text = readme.read_text()
     begin, end = "<!-- measured by sh tests/bench/run.sh full --readme -->", "<!-- end of measured -->"
-    block = [f"Printed by `sh tests/bench/run.sh {'full' if FULL else 'quick'} --readme` ({machine()}). All peers of a line take turns; the figure is the median of "
-             "the rounds' ratios: above 1, the other takes longer; where the quartiles include 1, there is no difference. [All figures](tests/bench/charts/results.md).", *essence()]
+    block = [f"Printed by `sh tests/bench/run.sh {'full' if FULL else 'quick'} --readme` ({machine()}). All peers of a "
+             f"line take turns; the figure is the median of "
+             "the rounds' ratios: above 1, the other takes longer; where the quartiles include 1, there is no "
+             "difference. [All figures](tests/bench/charts/results.md).", *essence()]
     before, rest = text.split(begin)
     readme.write_text(before + "\n\n".join([begin, *block, *shown, end]) + rest.split(end)[1])
 
@@ -519,7 +579,8 @@ def main():
         into_readme()
     shutil.rmtree(DATA, ignore_errors=True)
     print((RESULTS / "results.md").read_text())
-    print(f"{RESULTS}: results.md, results.tsv, results.json, {', '.join(f'{name}.svg' for name in charts)}; {time.monotonic() - begin:.0f} s")
+    print(f"{RESULTS}: results.md, results.tsv, results.json, {', '.join(f'{name}.svg' for name in charts)}; "
+          f"{time.monotonic() - begin:.0f} s")
     return status
 
 

@@ -1,5 +1,5 @@
-"""Line charts with logarithmic axes as small SVG files, without a background: greys and colours of medium lightness can be
-read on white and on black."""
+"""Line charts with logarithmic axes as small SVG files, without a background: greys and colours of medium lightness can
+be read on white and on black."""
 import html
 import math
 
@@ -34,7 +34,8 @@ def chart(title, x_label, y_label, series, x_ticks=None):
         up = (math.log(y) - math.log(y_low)) / (math.log(y_high) - math.log(y_low))
         return left + across * (width - left - right), height - bottom - up * (height - top - bottom)
 
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12" fill="{GREY}">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+           f'font-family="sans-serif" font-size="12" fill="{GREY}">',
            f'<text x="{left}" y="18" font-size="14">{html.escape(title)}</text>']
     for y in y_ticks:
         _, v = at(min(xs), y)
@@ -43,12 +44,15 @@ def chart(title, x_label, y_label, series, x_ticks=None):
     for x, text in x_ticks:
         u, _ = at(x, y_low)
         out.append(f'<text x="{u:.1f}" y="{height - bottom + 16}" text-anchor="middle">{html.escape(text)}</text>')
-    out.append(f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">{html.escape(x_label)}</text>')
-    out.append(f'<text transform="translate(14 {(top + height - bottom) / 2}) rotate(-90)" text-anchor="middle">{html.escape(y_label)}</text>')
+    out.append(f'<text x="{(left + width - right) / 2}" y="{height - 8}" '
+               f'text-anchor="middle">{html.escape(x_label)}</text>')
+    out.append(f'<text transform="translate(14 {(top + height - bottom) / 2}) rotate(-90)" '
+               f'text-anchor="middle">{html.escape(y_label)}</text>')
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         points = [at(x, y) for x, y in line]
-        out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{" ".join(f"{u:.1f},{v:.1f}" for u, v in points)}"/>')
+        out.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" '
+                   f'points="{" ".join(f"{u:.1f},{v:.1f}" for u, v in points)}"/>')
         out += [f'<circle cx="{u:.1f}" cy="{v:.1f}" r="3" fill="{colour}"/>' for u, v in points]
         out.append(f'<text x="{left + 170 * number}" y="37" fill="{colour}">{html.escape(name)}</text>')
     return "\n".join([*out, "</svg>", ""])

@@ -1,5 +1,5 @@
-"""Every crash state: what a power cut at any moment of a call may leave behind, under a weak model of what disks and file
-systems promise, is either old or new, whole; new if the call had returned; and the next call copes with it.
+"""Every crash state: what a power cut at any moment of a call may leave behind, under a weak model of what disks and
+file systems promise, is either old or new, whole; new if the call had returned; and the next call copes with it.
 
     python3 enumerate.py [--all] [-v] [scenario...]
 
@@ -38,8 +38,9 @@ import time
 
 import rig
 
-PIECES = "openat,open,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,link,linkat,unlink,unlinkat," \
-         "mkdir,mkdirat,rmdir,fsync,fdatasync,fchmod,chmod,fchmodat,flock,close,dup,dup2,dup3,fcntl,sync_file_range,fchown," \
+PIECES = "openat,open,creat,write,pwrite64,writev,ftruncate,truncate,rename,renameat,renameat2,link,linkat,unlink," \
+         "unlinkat,mkdir,mkdirat,rmdir,fsync,fdatasync,fchmod,chmod,fchmodat,flock,close,dup,dup2,dup3,fcntl," \
+         "sync_file_range,fchown," \
          "symlink,symlinkat,copy_file_range,fallocate,sync,syncfs,mknod,mknodat"
 
 
@@ -203,7 +204,8 @@ class Impossible(Exception):
 
 
 def variants_of_content(base, changes, thorough):
-    """What can be on the disk of a file that held `base`, durably, and then saw `changes`: (offset, bytes), (None, size)."""
+    """What can be on the disk of a file that held `base`, durably, and then saw `changes`: (offset, bytes), (None,
+    size)."""
     sizes, contents = {len(base)}, set()
     now = len(base)
     for at, what in changes:
@@ -212,7 +214,8 @@ def variants_of_content(base, changes, thorough):
         elif at + len(what) > now:
             grown = {at + len(what), (max(now, at) + at + len(what)) // 2}
             if thorough:
-                grown |= {max(now, at) + 1, at + len(what) - 1} | {s for s in range(4096, at + len(what), 4096) if s > now}
+                grown |= {max(now, at) + 1, at + len(what) - 1}
+                grown |= {s for s in range(4096, at + len(what), 4096) if s > now}
             sizes |= grown
             now = at + len(what)
         sizes.add(now)
@@ -448,7 +451,8 @@ def breaks(steps):
     steps = [s for s in steps if s[0] not in ("lock", "unlock")]
     for i, step in enumerate(steps):
         if "sync" in step[0]:
-            changed = step[0] == "syncdir" or any(s[0] in ("write", "size", "mode") and s[1] == step[1] for s in steps[:i])
+            changed = step[0] == "syncdir" or any(s[0] in ("write", "size", "mode") and s[1] == step[1]
+                                                  for s in steps[:i])
             why = None if changed else "the file had not been changed here (load_unsynced: if it had, by others)"
             yield "leave out " + title(step), why, steps[:i] + steps[i + 1:]
     for i in range(len(steps) - 1):
@@ -586,7 +590,8 @@ class Laboratory:
             if problem:
                 problem += "\n    %s crash state %s" % ("acknowledged," if ack else "", show(tree))
                 break
-        print("%-22s %5d steps %7d states (%d ways to get there)" % (scenario.name, len(steps), len(trees), model.total), end="")
+        print("%-22s %5d steps %7d states (%d ways to get there)"
+              % (scenario.name, len(steps), len(trees), model.total), end="")
         if scenario.control:
             print("  control: " + ("found: " + problem.splitlines()[0] if problem else "NOT FOUND"))
             return problem is not None
@@ -630,7 +635,8 @@ class Laboratory:
             elif why or scenario.harmless.get(re.sub(r"-\d+", "", what)):
                 excused += 1
                 if self.verbose:
-                    print("\n      %s: harmless, %s" % (what, why or scenario.harmless[re.sub(r"-\d+", "", what)]), end="")
+                    print("\n      %s: harmless, %s" % (what, why or scenario.harmless[re.sub(r"-\d+", "", what)]),
+                          end="")
             else:
                 silent.append(what)
         print("; %d breaks found, %d harmless" % (found, excused), end="")

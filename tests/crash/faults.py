@@ -29,14 +29,17 @@ FITTING = {
     "pread64": "EIO EINTR", "fsync": "EIO ENOSPC EDQUOT EINTR EINVAL", "fdatasync": "EIO ENOSPC EDQUOT EINTR",
     "renameat": "EIO ENOSPC EDQUOT EROFS EACCES EBUSY EXDEV EINTR",
     "renameat2": "EIO ENOSPC EDQUOT EROFS EACCES EINTR EINVAL ENOSYS", "linkat": "EIO ENOSPC EMLINK EPERM EROFS EINTR",
-    "unlinkat": "EIO EACCES EROFS EINTR", "mkdirat": "EACCES ENOSPC EDQUOT EROFS EINTR", "newfstatat": "EIO EACCES EINTR",
+    "unlinkat": "EIO EACCES EROFS EINTR", "mkdirat": "EACCES ENOSPC EDQUOT EROFS EINTR",
+    "newfstatat": "EIO EACCES EINTR",
     "fstat": "EIO", "flock": "ENOLCK EIO EINTR", "fchmod": "EIO EPERM EROFS EINTR", "fchown": "EPERM EIO EINTR",
     "fcntl": "EMFILE", "close": "EIO ENOSPC EINTR", "getrandom": "ENOSYS EINTR", "sync_file_range": "EIO ENOSPC",
     "getdents64": "EIO", "lseek": "EIO", "rmdir": "EIO EACCES", "getcwd": "ENOENT",
     "llistxattr": "EIO EOPNOTSUPP EACCES ENOENT",
-    "lgetxattr": "EIO ENODATA", "flistxattr": "EIO", "fsetxattr": "ENOSPC EPERM", "fgetxattr": "EIO", "fremovexattr": "EIO",
+    "lgetxattr": "EIO ENODATA", "flistxattr": "EIO", "fsetxattr": "ENOSPC EPERM", "fgetxattr": "EIO",
+    "fremovexattr": "EIO",
 }
-STEP = {"openat": "open", "newfstatat": "f?stat|opendir", "fcntl": "fcntl|opendir", "renameat": "rename", "renameat2": "rename",
+STEP = {"openat": "open", "newfstatat": "f?stat|opendir", "fcntl": "fcntl|opendir", "renameat": "rename",
+        "renameat2": "rename",
         "linkat": "link", "mkdirat": "mkdir",
         "unlinkat": "unlink", "pread64": "pread", "fdatasync": "fdatasync|fsync", "fsync": "fsync( directory)?",
         "getdents64": "readdir|list.*"}
@@ -97,7 +100,8 @@ class Lab:
         problem = self.judge_fault(scenario, d, done, name, None if for_ever else error)
         shutil.rmtree(d)
         self.faults += 1
-        return problem and "%s, number %d%s: %s: %s" % (name, nth, " and all after it" if for_ever else "", error, problem)
+        others = " and all after it" if for_ever else ""
+        return problem and "%s, number %d%s: %s: %s" % (name, nth, others, error, problem)
 
     def kill(self, scenario, name, nth):
         d, done = self.traced(scenario, name, "%s:signal=SIGKILL:when=%d" % (name, nth))
@@ -114,7 +118,8 @@ class Lab:
         """Killed while another process makes the next call, which comes behind it or before it."""
         d = tempfile.mkdtemp(dir=self.base)
         rig.plant(d, scenario.before)
-        victim = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + name, "-e", "signal=none", "-e",
+        victim = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + name, "-e", "signal=none",
+                                   "-e",
                                    "inject=%s:delay_enter=80000:signal=SIGKILL:when=%d" % (name, nth), self.program] +
                                   scenario.args, cwd=d, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE)
@@ -138,7 +143,8 @@ class Lab:
 
         command = [self.program] + scenario.args
         if ftruncate_fails:
-            command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=ftruncate", "-e", "inject=ftruncate:error=EIO"] + command
+            command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=ftruncate", "-e",
+                       "inject=ftruncate:error=EIO"] + command
         done = subprocess.run(command, cwd=d, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               timeout=60, preexec_fn=set_limit)
         if ftruncate_fails and done.returncode == 1:  # then a torn entry stays; nobody was told otherwise

@@ -3,10 +3,11 @@
     python3 images.py [--all] [-v] [file system...]
 
 ext4 with its journal, ext4 with noauto_da_alloc, xfs and btrfs live in image files behind loop devices. The scenario is
-killed as it enters one of its system calls (and once not at all); the image is copied as it is: what the file system has
-not handed to its device yet is not in the copy, as after a power cut. The copy is mounted, which replays the journal,
-and judged as everywhere; then the next call has to work on it. Each moment is copied twice: the second time after an
-unrelated file has been synced, which makes some file systems write names but not the content that belongs to them.
+killed as it enters one of its system calls (and once not at all); the image is copied as it is: what the file system
+has not handed to its device yet is not in the copy, as after a power cut. The copy is mounted, which replays the
+journal, and judged as everywhere; then the next call has to work on it. Each moment is copied twice: the second time
+after an unrelated file has been synced, which makes some file systems write names but not the content that belongs to
+them.
 
 Programs without syncs must be found out by the same means, or this test proves nothing (`bare_...`).
 
@@ -27,8 +28,10 @@ KINDS = {
     "xfs": ("xfs", 320, ["-f"], "", "nouuid"),
     "btrfs": ("btrfs", 128, ["-f"], "commit=600", ""),
 }
-SCENARIOS = ("replace", "replace_new_parents", "generations", "append", "append_new", "update", "batch", "load_generation")
-CHANGING = ("write", "fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat", "fchmod", "ftruncate")
+SCENARIOS = ("replace", "replace_new_parents", "generations", "append", "append_new", "update", "batch",
+             "load_generation")
+CHANGING = ("write", "fsync", "fdatasync", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat", "fchmod",
+            "ftruncate")
 
 
 def sh(*command):
@@ -41,7 +44,8 @@ class Disk:
     def __init__(self, base, name):
         kind, megabytes, options, self.mount_options, self.copy_options = KINDS[name]
         self.dir = tempfile.mkdtemp(dir=base)
-        self.image, self.point, self.copy, self.copied = (os.path.join(self.dir, n) for n in ("image", "m", "copy", "c"))
+        self.image, self.point, self.copy, self.copied = (os.path.join(self.dir, n)
+                                                          for n in ("image", "m", "copy", "c"))
         os.mkdir(self.point)
         os.mkdir(self.copied)
         self.problem = None
@@ -105,7 +109,8 @@ def moments(program, base):
             changed = name in CHANGING or "O_CREAT" in line
         changing.append(Moment(scenario, None, len(calls)))
     for command in ("bare_no_sync", "bare_file_sync", "bare_in_place"):
-        control = rig.Scenario(command, [command, "file", "new", rig.SIZE], {"file": (0o644, rig.OLD)}, ["file"], control=True)
+        control = rig.Scenario(command, [command, "file", "new", rig.SIZE], {"file": (0o644, rig.OLD)}, ["file"],
+                               control=True)
         control.learn(program, base)
         controls.append(Moment(control, None, 0))
     # From all scenarios in turn, so that a run that is cut short has seen something of each.
@@ -189,7 +194,8 @@ def main():
                         print("    %s: %s" % (m.scenario.name, "; ".join(found) or "NOT FOUND OUT"))
                     found = [] if found else ["%s was not found out" % m.scenario.name]
                 problems += found
-            print("%-22s %3d of %d moments, %d power cuts%s" % (kind, seen, len(every), look.cuts, ", FAILED" if problems else ""))
+            print("%-22s %3d of %d moments, %d power cuts%s"
+                  % (kind, seen, len(every), look.cuts, ", FAILED" if problems else ""))
             for problem in problems:
                 print("    " + problem)
             failed += len(problems)

@@ -73,7 +73,8 @@ class Limits:
                 self.refused_once(args, cwd, reason, before, list(ignore) + ["file.gen-1", "file.gen-2"], **more)
             there = rig.harvest(cwd)
             if not any(there.get(n, (0, 0))[1] == self.PREVIOUS for n in ("file.gen-1", "file.gen-2")):
-                raise Problem("%s: after three failures the previous version is lost; it said %s" % (" ".join(args), reason))
+                raise Problem("%s: after three failures the previous version is lost; it said %s"
+                              % (" ".join(args), reason))
         else:
             self.refused_once(args, cwd, reason, before, ignore, **more)
 
@@ -92,7 +93,8 @@ class Limits:
             raise Problem("%s: says %s, ends with %d: %s" % (" ".join(args), said, status, message))
         match = MESSAGE.match(message)
         if not match or not re.search(reason, message):
-            raise Problem("%s: the message names no operation, path or reason (%s): %s" % (" ".join(args), reason, message))
+            raise Problem("%s: the message names no operation, path or reason (%s): %s"
+                          % (" ".join(args), reason, message))
         if was != now:
             changed = sorted(n for n in set(was) | set(now) if was.get(n) != now.get(n))
             raise Problem("%s: changed %s (%s)\n      although it says: %s" % (
@@ -111,14 +113,18 @@ class Limits:
         self.checks += 1
 
     PREVIOUS = rig.content("previous", 3000)
-    CALLS = (["replace", "file", "new", "9000"], ["replace", "nowhere/a/b", "new", "9000"], ["create", "other", "new", "9000"],
+    CALLS = (["replace", "file", "new", "9000"], ["replace", "nowhere/a/b", "new", "9000"],
+             ["create", "other", "new", "9000"],
              ["generations", "file", "new", "9000", "2"], ["stream", "file", "new", "300000", "3"],
-             ["batch", "new", "5000", "file", "file2"], ["append", "log", "new", "9000"], ["append_lines", "log", "new", "9000"],
+             ["batch", "new", "5000", "file", "file2"], ["append", "log", "new", "9000"],
+             ["append_lines", "log", "new", "9000"],
              ["append", "nowhere/log", "new", "9000"], ["update", "state"], ["save", "state", "new", "9000"])
 
     def furnish(self, d):
-        rig.plant(d, {"file": (0o644, OLD), "file.gen-1": (0o644, self.PREVIOUS), "file2": (0o644, OLD), "log": (0o644, rig.LOG), "state": (0o644, rig.state(3)),
-                      ".state.lock": (0o644, b"")})
+        rig.plant(d,
+                  {"file": (0o644, OLD), "file.gen-1": (0o644, self.PREVIOUS), "file2": (0o644, OLD),
+                   "log": (0o644, rig.LOG), "state": (0o644, rig.state(3)),
+                   ".state.lock": (0o644, b"")})
         return d
 
     def all_refused(self, d, reason, calls=CALLS, **more):
@@ -193,7 +199,8 @@ class Limits:
         d = self.furnish(top + "/limited")
         sh("sync", "-f", top)
         sh("btrfs", "qgroup", "limit", "1M", d)
-        big = [[c[0], c[1], c[2], "3000000"] + c[4:] for c in self.CALLS if c[0] not in ("update", "batch", "generations")]
+        big = [[c[0], c[1], c[2], "3000000"] + c[4:]
+               for c in self.CALLS if c[0] not in ("update", "batch", "generations")]
         self.all_refused(d, "Disk quota exceeded", [c for c in big if not c[0].startswith("append")])
         # btrfs refuses also to shorten a file once the quota is used up: then half an entry stays in the log.
         was = rig.harvest(d)["log"][1]
@@ -225,7 +232,8 @@ class Limits:
         for args in (["replace", "file", "new", "9000"], ["replace", "nowhere/a/b", "new", "9000"], ["update", "own"]):
             self.works(args, d, nobody)
         self.refused(["append", "log", "new", "100"], d, "Permission denied", nobody)
-        self.refused(["load", "secret"], d, "Permission denied", nobody)  # its owner may move it, but nobody has read it
+        # its owner may move it, but nobody has read it
+        self.refused(["load", "secret"], d, "Permission denied", nobody)
         self.all_work(d)
 
     def case_mount_point(self):
@@ -270,7 +278,8 @@ class Limits:
                 if flag == "i":
                     self.all_refused(d, "Operation not permitted|Permission denied", every)
                 else:  # append-only: a temporary file can be made, and then neither renamed nor removed
-                    self.refused(["create", "other", "new", "9000"], d, "Operation not permitted", ignore=self.new_in(d))
+                    self.refused(["create", "other", "new", "9000"], d, "Operation not permitted",
+                                 ignore=self.new_in(d))
             finally:
                 sh("chattr", "-" + flag, d)
             for n in os.listdir(d):
@@ -302,7 +311,8 @@ class Limits:
     def descriptors(self, place, closed):
         top = self.place(place)
         bad = b'{"half'
-        more = {"corrupt": (0o644, bad), "with-generation": (0o644, bad), "with-generation.gen-1": (0o644, rig.state(7)),
+        more = {"corrupt": (0o644, bad), "with-generation": (0o644, bad),
+                "with-generation.gen-1": (0o644, rig.state(7)),
                 ".corrupt.lock": (0o644, b""), ".with-generation.lock": (0o644, b"")}
 
         def check(args):
@@ -337,8 +347,8 @@ class Limits:
         self.each(self.CALLS + confined + (["load", "corrupt"], ["load", "with-generation"], ["sweep", "."]), check)
 
     def case_batch_beyond_the_descriptors(self):
-        """5,000 files with 64 descriptors. While they run out the batch is alive, and a sweeper leaves it alone; a killed one
-        is swept."""
+        """5,000 files with 64 descriptors. While they run out the batch is alive, and a sweeper leaves it alone; a
+        killed one is swept."""
         d = self.place("many")
 
         def set_limit():
@@ -351,7 +361,8 @@ class Limits:
             raise Problem("%d of 5000 files are wrong, %d names" % (len(wrong), len(there)))
         shutil.rmtree(d)
         os.mkdir(d)
-        victim = subprocess.Popen([self.program, "many", "5000"], cwd=d, preexec_fn=set_limit, stdout=subprocess.DEVNULL)
+        victim = subprocess.Popen([self.program, "many", "5000"], cwd=d, preexec_fn=set_limit,
+                                  stdout=subprocess.DEVNULL)
         until = time.time() + 30
         while time.time() < until and sum(len(os.listdir(d + "/" + n)) for n in os.listdir(d)) < 300:
             time.sleep(0.01)
@@ -380,7 +391,8 @@ class Limits:
             return listed.decode().splitlines() + [oct(os.stat(name).st_mode)]
 
         def lost(args, cwd, before=()):
-            done = subprocess.run(list(before) + [self.program] + args, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            done = subprocess.run(list(before) + [self.program] + args, cwd=cwd, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE)
             said = done.stdout.decode().splitlines()[-1].split(" ")
             if said[0] != "acknowledged":
                 raise Problem("%s: %s" % (" ".join(args), done.stderr.decode()))
@@ -429,7 +441,8 @@ class Limits:
                 for fd in (0, 1, 2):
                     os.close(fd)
 
-            subprocess.run(["strace", "-f", "-qq", "-o", log, "-e", "trace=write,fsync,fdatasync,renameat,flock", self.program] +
+            subprocess.run(["strace", "-f", "-qq", "-o", log, "-e", "trace=write,fsync,fdatasync,renameat,flock",
+                            self.program] +
                            args, cwd=d, preexec_fn=close_all)
             with open(log) as lines:
                 text = lines.read()

@@ -1,7 +1,7 @@
 """A power cut in a machine of its own: User-mode Linux boots from an initramfs, mounts an ext4 image and runs `scenario
 work`, which writes without end and says on the console what has been acknowledged. kill -9 at a random moment is the
-power cut: what the guest's kernel had not written to the image is gone. Then the journal is replayed and the image read,
-both without mounting it (e2fsck, debugfs), so that this needs no root.
+power cut: what the guest's kernel had not written to the image is gone. Then the journal is replayed and the image
+read, both without mounting it (e2fsck, debugfs), so that this needs no root.
 
     python3 power_cut.py [-v]        # SECONDS=25: more is more cuts
 
@@ -34,7 +34,8 @@ class Machine:
     def __init__(self, base, program):
         self.base = base
         self.shim = os.path.join(base, "shim.so")
-        build = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", self.shim, os.path.join(rig.HERE, "uml_xstate.c")]
+        build = [os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-o", self.shim,
+                 os.path.join(rig.HERE, "uml_xstate.c")]
         if subprocess.run(build).returncode != 0:
             rig.skip("cannot build uml_xstate.c")
         root = os.path.join(base, "root")
@@ -85,7 +86,8 @@ class Machine:
         image, out = self.base + "/image", self.base + "/seen"
         shutil.rmtree(out, ignore_errors=True)
         os.mkdir(out)
-        if subprocess.run(["e2fsck", "-fy", image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode > 1:
+        if subprocess.run(["e2fsck", "-fy", image], stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode > 1:
             return None
         subprocess.run(["debugfs", "-R", "rdump / " + out, image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return {n: e[1] for n, e in rig.harvest(out).items()}

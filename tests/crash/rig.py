@@ -25,7 +25,8 @@ def skip(why):
 
 
 def scratch(prefer=None):
-    """A directory that is gone when the script ends, also when it is interrupted; what is mounted in it is unmounted."""
+    """A directory that is gone when the script ends, also when it is interrupted; what is mounted in it is
+    unmounted."""
     base = prefer if prefer and os.access(prefer, os.W_OK) else None
     d = tempfile.mkdtemp(prefix="memoria-crash-", dir=base)
     atexit.register(shutil.rmtree, d, True)
@@ -269,12 +270,14 @@ class Batch(Scenario):
 
 
 class Append(Scenario):
-    """Old content stays; behind it, unless acknowledged, anything that can become of an entry that was being written."""
+    """Old content stays; behind it, unless acknowledged, anything that can become of an entry that was being
+    written."""
 
     contested = True
 
     def allowed_extra(self, name, entry, outcome):
-        return entry[1] is None and self.targets[0].startswith(name + "/")  # a new log stays, empty: others may have it open
+        # a new log stays, empty: others may have it open
+        return entry[1] is None and self.targets[0].startswith(name + "/")
 
     def judge_targets(self, tree, outcome):
         name = self.targets[0]
@@ -368,7 +371,9 @@ class Recover(Scenario):
         if outcome == "failed" and now != bad:
             return "failed, but the file is no longer in its place"
         if outcome == "acknowledged":
-            return None if kept and now == good else "acknowledged, but the state is %s, backups: %s" % (describe(now), kept)
+            if kept and now == good:
+                return None
+            return "acknowledged, but the state is %s, backups: %s" % (describe(now), kept)
         if outcome and now is None and good:
             return "%s, but there is no state, and so no good generation for the next reader" % outcome
         return None
@@ -384,7 +389,8 @@ class Recover(Scenario):
         if json.loads(said.split(b"acknowledged ", 1)[1]) != wanted:
             return "the next load gets %s although a good generation is there" % said.split(b"acknowledged ", 1)[1][:60]
         kept = [name] + self.backups(now)  # in its old place: only if the crash undid the move
-        return None if any(n in now and now[n][1] == self.before[name][1] for n in kept) else "the corrupt bytes are gone"
+        there = any(n in now and now[n][1] == self.before[name][1] for n in kept)
+        return None if there else "the corrupt bytes are gone"
 
 
 class Sweep(Scenario):
@@ -433,7 +439,8 @@ def scenarios():
         Scenario("save", ["save", "state", "new", SIZE], {"state": (0o640, state(3))}, ["state"]),
         Recover("load_corrupt", ["load", "state"], {"state": (0o640, bad)}, ["state"]),
         Recover("load_generation", ["load", "state"], two_good, ["state"], good=state(7), temporaries=2, harmless={
-            "unlink TEMP after syncdir of directory .": "the displaced file may stay as a temporary one; there is a backup"}),
+            "unlink TEMP after syncdir of directory .": "the displaced file may stay as a temporary one; there is a "
+                                                        "backup"}),
         Sweep("sweep", ["sweep", "."], dict(dead, **{".file.abcd.tmp": (0o600, b"a Python writer's")}), list(dead),
               durable=False),
     ]
@@ -477,13 +484,15 @@ def need_strace():
 
 
 CALL = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+|0x[0-9a-f]+|\?)(.*)$")
-NOT_THE_LIBRARYS = {"brk", "mmap", "munmap", "mprotect", "futex", "exit_group", "execve", "rt_sigaction", "rt_sigprocmask"}
+NOT_THE_LIBRARYS = {"brk", "mmap", "munmap", "mprotect", "futex", "exit_group", "execve", "rt_sigaction",
+                    "rt_sigprocmask"}
 
 
 def system_calls(program, args, cwd):
     """Every system call of the library: (name, which one of that name in the whole process, line)."""
     log = cwd + ".trace"
-    done = subprocess.run(["strace", "-f", "-qq", "-s", "64", "-o", log, program] + args, cwd=cwd, stdin=subprocess.DEVNULL,
+    done = subprocess.run(["strace", "-f", "-qq", "-s", "64", "-o", log, program] + args, cwd=cwd,
+                          stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     calls, count, ready = [], {}, False
     with open(log) as lines:
