@@ -10112,7 +10112,7 @@ DOCTEST_TEST_CASE("fenced code is skipped, in lists and quotes too, and ends wit
   DOCTEST_CHECK(notes_of("- item\n  ```\n  [[a]]\n[[b]]") == "b");
   DOCTEST_CHECK(notes_of("- ```\n  [[a]]\n  ```\n- [[b]]") == "b");
   DOCTEST_CHECK(notes_of("> ```\n> [[a]]\n> ```\n> [[b]]") == "b");
-  DOCTEST_CHECK(notes_of("> ```\n> [[a]]\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("> ```\n> [[a]]\n[[b]]\n\n[[c]]\n- [[d]]") == "b ; c ; d");
   DOCTEST_CHECK(notes_of("```\n> [[a]]\n- [[a]]\n```\n[[b]]") == "b");
   DOCTEST_CHECK(notes_of("```\r\n[[a]]\r\n```\r\n[[b]]\r\n") == "b");
   DOCTEST_CHECK(notes_of("1. x\n\n   ```\n   [[a]]\n   ```\n\n   [[b]]") == "b");
@@ -11117,6 +11117,13 @@ DOCTEST_TEST_CASE("strings of every length and every escape survive") {
   DOCTEST_CHECK(dumped(json("\b\f\n\r\t\"\\/\x1f\x7f")) == "\"\\b\\f\\n\\r\\t\\\"\\\\/\\u001f\x7f\"");
   DOCTEST_CHECK(rewritten(R"("\/\u0041\u000A")") == R"("/A\n")");
   DOCTEST_CHECK(json(std::string_view("a\0b", 3)).get_if<std::string>() == std::string("a\0b", 3));
+  for (std::size_t n = 0; n < 40; ++n) {  // the length counts where the bytes are zeros
+    const json zeros(std::string(n, '\0'));
+    for (std::size_t m = 0; m < 40; ++m) {
+      DOCTEST_CHECK((zeros == json(std::string(m, '\0'))) == (n == m));
+      DOCTEST_CHECK(json::object({{std::string(n, '\0'), 1}}).contains(std::string(m, '\0')) == (n == m));
+    }
+  }
 }
 
 DOCTEST_TEST_CASE("what is not UTF-8 is refused, when read and when written") {
@@ -12789,6 +12796,15 @@ DOCTEST_TEST_CASE(
   DOCTEST_CHECK(v.text("a.md") == "A");
   DOCTEST_CHECK(v.text("b.md") == "B");
   DOCTEST_CHECK(v.text("q.md") == "[[a]]");
+  if (can_symlink()) {
+    const scratch outside;
+    std::filesystem::create_directory_symlink(outside.dir, v / "out");
+    rename_article(v.dir, "a", "out/c", ec);
+    DOCTEST_CHECK(ec == errc::unsafe_path);
+    rename_article(v.dir, "out/c", "c", ec);
+    DOCTEST_CHECK(ec == errc::unsafe_path);
+    DOCTEST_CHECK(std::filesystem::is_empty(outside.dir));
+  }
 #if MEMORIA_FS_EXCEPTIONS
   DOCTEST_CHECK_THROWS_AS(rename_article(v.dir, "a", "b"), const error&);
 #endif

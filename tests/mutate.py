@@ -121,7 +121,7 @@ LOGICAL = {"&&": ["||"], "||": ["&&"]}
 ARITHMETIC = {"+": ["-"], "-": ["+"], "*": ["+"], "/": ["*"], "%": ["*"], "<<": [">>"], ">>": ["<<"], "&": ["|"],
               "|": ["&"], "^": ["&"]}
 COMPOUND = {"+=": "-=", "-=": "+=", "*=": "+=", "|=": "&=", "&=": "|=", "^=": "&=", "<<=": ">>=", ">>=": "<<="}
-HINTS = re.compile(r"^(\w+(\.|->|::))*(reserve|shrink_to_fit|start_writeback|sleep_for)\(|"
+HINTS = re.compile(r"^(\w+(\.|->|::))*(prefetch|reserve|shrink_to_fit|start_writeback|sleep_for)\(|"
                    r"^static_cast<void>|^DOCTEST_|^::close\(")
 
 
