@@ -11418,6 +11418,33 @@ DOCTEST_TEST_CASE("of more digits than a double can depend on the rest only coun
   DOCTEST_CHECK(!ec);
 }
 
+DOCTEST_TEST_CASE("the ends, the kinds and the text of a value that is only read") {
+  json changing = json::array({1.5, true, nullptr});
+  changing.reserve(100);
+  json* const first = &changing.front();
+  for (int i = 0; i < 97; ++i) changing.push_back(i);
+  DOCTEST_CHECK(first == &changing.front());  // nothing moved
+  const json list = changing;
+  DOCTEST_CHECK(list.front() == 1.5);
+  DOCTEST_CHECK(list.back() == 96);
+  DOCTEST_CHECK(list.cend() - list.cbegin() == 100);
+  DOCTEST_CHECK(list[0].type() == json::value_t::number_float);
+  DOCTEST_CHECK(list[1].type() == json::value_t::boolean);
+  DOCTEST_CHECK(list[2].type() == json::value_t::null);
+  json object = json::object({{"k", json::array({1})}});
+  const json& same = object;
+  DOCTEST_CHECK(same.find("k").key() == "k");
+  DOCTEST_CHECK(same.find("none") == same.end());
+  *object.find_pointer("/k/0") = 2;
+  std::error_code ec;
+  DOCTEST_CHECK(object.dump(ec) == R"({"k":[2]})");
+  DOCTEST_CHECK(object.dump(1, ec) == "{\n \"k\": [\n  2\n ]\n}");
+  DOCTEST_CHECK_FALSE(ec);
+  swap(object, changing);
+  DOCTEST_CHECK(changing.is_object());
+  DOCTEST_CHECK(object.size() == 100);
+}
+
 #if !MEMORIA_FS_EXCEPTIONS
 DOCTEST_TEST_CASE("without exceptions what is used as the wrong type stays as it is") {
   json text("text");
@@ -11465,12 +11492,15 @@ DOCTEST_TEST_CASE("the throwing forms say what they expected and what they found
     const std::system_error& base = error;
     DOCTEST_CHECK(base.code() == std::errc::illegal_byte_sequence);
     DOCTEST_CHECK(error.message("f.json") == "f.json:2:1: expected a key in quotes, found ']'");
+    DOCTEST_CHECK(error.reason() == "expected a key in quotes, found ']'");
+    DOCTEST_CHECK(error.problem().excerpt == "]");
     DOCTEST_CHECK(error.offset() == 2);
     DOCTEST_CHECK(error.line() == 2);
     DOCTEST_CHECK(error.column() == 1);
   }
   DOCTEST_CHECK(j.value("k", "fallback") == "text");
   DOCTEST_CHECK(j.at("list").at(0).get<int>() == 1);
+  DOCTEST_CHECK(std::as_const(j).at("list").at(0) == 1);
 }
 #endif
 
