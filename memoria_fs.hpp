@@ -1483,8 +1483,9 @@ progress_call progress_of(F& f) {
 class link_graph {
  public:
   link_graph() noexcept;  // empty
-  link_graph(const path& directory, const graph_options& options, std::error_code& ec);
-  link_graph(const path& directory, std::error_code& ec);
+  link_graph(const path& directory, const graph_options& options, std::error_code& ec)
+      : link_graph(directory, options, detail::progress_call(), ec) {}
+  link_graph(const path& directory, std::error_code& ec) : link_graph(directory, graph_options(), ec) {}
   // progress(done, total) is called after each note.
   template <class F>
   link_graph(const path& directory, const graph_options& options, F&& progress, std::error_code& ec)
@@ -7140,12 +7141,8 @@ class vault_names {
     }
     return false;
   }
-  // Whether `key` is all of the item's name, not only its end; of names that are folded.
-  bool is_whole(std::uint32_t i, std::string_view key) const {
-    std::string own;
-    append_folded(own, stem(i));
-    return own == key;
-  }
+  // Whether `key` is all of the item's name, not only its end.
+  bool is_whole(std::uint32_t i, std::string_view key) const { return has_key(i, key, true); }
 
  private:
   struct found_key {
@@ -7170,21 +7167,21 @@ class vault_names {
     }
   }
 
-  // Whether the item's key, or what follows a "/" in it, is `key`. Seldom asked for anything but ASCII.
-  bool has_key(std::uint32_t i, std::string_view key) const {
+  // Whether the item's key or, unless all of it is meant, what follows a "/" in it is `key`. Seldom asked for anything
+  // but ASCII.
+  bool has_key(std::uint32_t i, std::string_view key, bool whole = false) const {
     const std::string_view n = stem(i);
     if (exact) return n == key;
+    whole = whole || sort(i) == sort_of::alias;
     std::size_t at = key.size(), from = n.size();
     for (; at != 0 && from != 0 && static_cast<unsigned char>(n[from - 1]) < 0x80; --at, --from) {
       if (fold_ascii(n[from - 1]) != key[at - 1]) return false;
     }
-    const bool whole_only = sort(i) == sort_of::alias;
-    if (at == 0) return from == 0 || (n[from - 1] == '/' && !whole_only);
-    if (from == 0) return false;
+    if (at == 0 || from == 0) return at == 0 && (from == 0 || (n[from - 1] == '/' && !whole));
     std::string own;
     append_folded(own, n);
-    const std::size_t before = own.size() - (own.size() < key.size() ? own.size() : key.size());
-    return ends_with(own, key) && (before == 0 || (own[before - 1] == '/' && !whole_only));
+    if (!ends_with(own, key)) return false;
+    return own.size() == key.size() || (own[own.size() - key.size() - 1] == '/' && !whole);
   }
 
   std::size_t bucket_of(std::uint32_t hash) const noexcept { return hash & (first_.size() - 2); }
@@ -7764,12 +7761,6 @@ MEMORIA_FS_INLINE link_graph::~link_graph() = default;
 MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options,
                                          detail::progress_call progress, std::error_code& ec)
     : index_(detail::report_to(ec, detail::read_vault, directory, options, progress)) {}
-
-MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, const graph_options& options, std::error_code& ec)
-    : link_graph(directory, options, detail::progress_call(), ec) {}
-
-MEMORIA_FS_INLINE link_graph::link_graph(const path& directory, std::error_code& ec)
-    : link_graph(directory, graph_options(), ec) {}
 
 MEMORIA_FS_INLINE detail::graph_range<graph_note> link_graph::notes() const {
   return {index_.get(), 0, index_ ? index_->names.notes() : 0, nullptr};
