@@ -267,8 +267,10 @@ int rename(const invocation& call) {
   };
   // FROM and TO are paths from DIR. If there is no such FROM, both may be paths from where the user is.
   std::string from = call.arguments[1], to = call.arguments[2];
-  for (std::string* name : is_note(from) ? std::vector<std::string*>{} : std::vector{&from, &to}) {
-    if (const std::string inside = name_inside(call, *name); !inside.empty()) *name = inside;
+  if (!is_note(from)) {
+    for (std::string* name : {&from, &to}) {
+      if (const std::string inside = name_inside(call, *name); !inside.empty()) *name = inside;
+    }
   }
   if (!to.empty() && to.back() == '/') to += from.substr(from.rfind('/') + 1);  // into that folder
 
