@@ -5519,7 +5519,7 @@ class json_arena {  // passed as an rvalue, so that one that never has slabs can
   }
 
  private:
-  void add_slab() {
+  [[gnu::cold]] void add_slab() {
     char* const memory = static_cast<char*>(::operator new(size_));
     leave_slab(std::exchange(slab_, ::new (memory) json_slab{1}), 1);
     at_ = memory + 8;
@@ -5650,7 +5650,7 @@ inline void allocate_members(json_cell& c, std::size_t capacity, json_arena&& ar
   c.memory = arena.allocate(cells + slots * sizeof(std::uint32_t), capacity);
 }
 
-inline void grow_members(json_cell& c, std::size_t capacity) {
+[[gnu::cold]] inline void grow_members(json_cell& c, std::size_t capacity) {
   json_cell fresh = c;
   allocate_members(fresh, capacity);
   if (c.memory) {
@@ -6142,7 +6142,7 @@ class json_writer {
 
   char* room(char* p, std::size_t bytes) { return static_cast<std::size_t>(end_ - p) < bytes ? grow(p, bytes) : p; }
   // As much as the whole will need, if the rest of the tree is like what was written.
-  char* grow(char* p, std::size_t bytes) {
+  [[gnu::noinline]] char* grow(char* p, std::size_t bytes) {
     const std::size_t used = static_cast<std::size_t>(p - &out_[0]);
     double done = 0;  // of each value the part that is written
     for (std::size_t i = open_.size(); i-- > 0;) {
