@@ -4570,7 +4570,6 @@ inline void begin_line(wikilink_scan& s) noexcept {
   }
   s.single_line = s.at < s.frontmatter_end;
   s.line_start = false;
-  s.block_start = s.at;
   const auto first = static_cast<unsigned char>(text[s.at]);
   const bool plain = first >= 0x80 || (first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z');
   if ((plain && s.fence == 0) || s.single_line) {  // nothing but a paragraph begins with a letter
@@ -10099,6 +10098,7 @@ DOCTEST_TEST_CASE("fenced code is skipped, in lists and quotes too, and ends wit
   DOCTEST_CHECK(notes_of("````\n```\n[[a]]\n`````\n[[b]]") == "b");
   DOCTEST_CHECK(notes_of("```\n[[a]]\n~~~\n[[a]]\n``` x\n[[a]]") == "");
   DOCTEST_CHECK(notes_of("``` `x` ```\n[[b]]") == "b");
+  DOCTEST_CHECK(notes_of("```\nx [[a]]\n\xC3\xA4 [[a]]\n```\nx [[b]]") == "b");
   DOCTEST_CHECK(notes_of("- item\n  ```\n  [[a]]\n\n  [[a]]\n  ```\n  [[b]]") == "b");
   DOCTEST_CHECK(notes_of("- item\n  ```\n  [[a]]\n[[b]]") == "b");
   DOCTEST_CHECK(notes_of("- ```\n  [[a]]\n  ```\n- [[b]]") == "b");
@@ -10320,6 +10320,7 @@ DOCTEST_TEST_CASE("math begins before something and ends after something that no
     DOCTEST_CAPTURE(text);
     DOCTEST_CHECK(notes_of(text) == "b");
   }
+  DOCTEST_CHECK(notes_of("%%%[[a]]%% [[b]]") == "b");
   for (const char* text :
        {"$[[a]]$", "$x$5[[a]]$", "$$\n\n[[a]]$$", "x\n$$[[a]]$$", "<!--->[[a]]-->", "%%[[a]]%%", "<!-- [[a]]"}) {
     DOCTEST_CAPTURE(text);
@@ -12473,6 +12474,10 @@ DOCTEST_TEST_CASE("every alias is found, and nothing else") {
   DOCTEST_CHECK(found("aliases:\n- y: a") == "y: a");
   DOCTEST_CHECK(found("#aliases: a\nalias : a\n aliases: a\naliased: a\naliases") == "");
   DOCTEST_CHECK(found("aliases: x\nalias: a") == "a; x");
+  graph_options all;
+  all.include_code = true;
+  const vault body{{"a.md", "aliases: b\n"}, {"q.md", "[[b]]"}};
+  DOCTEST_CHECK(body.graph(all).count(link_status::broken) == 1);
   const vault exact{{"a.md", "---\naliases: b.md\n---\n[[b]] [[b.md]]"}};
   DOCTEST_CHECK(exact.graph(exactly()).count(link_status::broken) == 2);
 }
