@@ -12982,12 +12982,14 @@ DOCTEST_TEST_CASE("rename_article holds the lock of the directory before it read
   detail::os::seam() = [](const detail::os::event& e) {
     const std::string_view call = e.call;
     calls += call == "flock" ? 'L' : call == "read" ? 'r' : call == "rename" ? 'm' : ' ';
+    if (call == "unlink" || call == "fsync directory") calls.back() = call.front();
     return detail::os::verdict{};
   };
   rename_article(v.dir, "a", "b", ec);
   detail::os::seam() = nullptr;
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(calls.find('L') < calls.find('r'));
+  DOCTEST_CHECK(calls.find('f', calls.rfind('u')) != std::string::npos);  // that the old name is gone is durable, too
   DOCTEST_CHECK(calls.find('r') < calls.find('m'));
 }
 
