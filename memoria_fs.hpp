@@ -1478,8 +1478,9 @@ progress_call progress_of(F& f) {
 // names and links only. Notes are in byte order of their names, links in the order of their notes and of their place in
 // them: the same directory gives the same graph. A note that cannot be read is listed in failures() and is no reason to
 // stop; links to it are not broken. Limits: 4 GiB of different targets, 4 Gi links (what is beyond is a failure of its
-// note); columns count up to 2^27. Views in graph_note and graph_link live as long as the graph, ranges as long as it
-// is not moved. Errors of the constructors: the directory itself cannot be opened or listed.
+// note), 4 GiB and 2^29 of names (else std::errc::value_too_large); columns count up to 2^27. Views in graph_note and
+// graph_link live as long as the graph, ranges as long as it is not moved. Errors of the constructors: the directory
+// itself cannot be opened or listed.
 class link_graph {
  public:
   link_graph() noexcept;  // empty
