@@ -5646,8 +5646,8 @@ inline void allocate_members(json_cell& c, std::size_t capacity, json_arena&& ar
   if (capacity == 0) return;
   const bool possible = capacity <= (no_position >> 7) && capacity >> 31 == 0;
   const std::size_t cells = possible ? capacity * width_of(c) * sizeof(json_cell) : (no_position >> 1) - 64;
-  const std::size_t slots = possible && c.kind == json_kind::object && capacity > linear_max ? slots_for(capacity) : 0;
-  c.memory = arena.allocate(cells + slots * sizeof(std::uint32_t), capacity);
+  const std::size_t index = possible && c.kind == json_kind::object && capacity > linear_max ? slots_for(capacity) : 0;
+  c.memory = arena.allocate(cells + index * sizeof(std::uint32_t), capacity);
 }
 
 [[gnu::cold]] inline void grow_members(json_cell& c, std::size_t capacity) {
