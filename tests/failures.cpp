@@ -780,6 +780,32 @@ DOCTEST_TEST_CASE("a file system without a sync for directories is no failure, a
   }
 }
 
+DOCTEST_TEST_CASE("no file or directory is inherited by a child, and new directories are synced in their parents") {
+  const scratch here;
+  std::error_code ec;
+  int inherited = 0, seen_open = 0, synced = 0;
+  {
+    const hook watch([&](const os::event& e) {
+      const int flags = e.handle > 2 ? ::fcntl(static_cast<int>(e.handle), F_GETFD) : -1;
+      if (flags != -1) ++seen_open;
+      if (flags != -1 && (flags & FD_CLOEXEC) == 0) ++inherited;
+      synced += is(e, "fsync directory") ? 1 : 0;
+      return os::verdict();
+    });
+    memoria::atomic_write_text(here / "p" / "q" / "f", "x", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(synced == 3);  // of what holds p, of p, of q
+    memoria::locked_append_text(here / "log", "x", ec);
+    memoria::save_json(here / "s.json", json(1), ec);
+    const memoria::confined_dir dir(here.dir, ec);
+    dir.atomic_write_text("r/f", "x", ec);
+    dir.list("r", ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(seen_open > 10);
+  DOCTEST_CHECK(inherited == 0);
+}
+
 DOCTEST_TEST_CASE("what only close reports is reported") {
   const scratch here;
   memoria::write_options options;
@@ -926,6 +952,16 @@ DOCTEST_TEST_CASE("files of no known size, or of too much, are read or refused")
   DOCTEST_CHECK(memoria::read_text("/proc/self/status", ec).find("Name:") == 0);
   DOCTEST_CHECK(!ec);
 #endif
+  {
+    const scratch here;
+    put(here / "f", "12");
+    int reads = 0;
+    const hook writer([&](const os::event& e) {  // it grows while it is read
+      if (is(e, "read") && ++reads == 2) put(here / "f", "12" + std::string(100000, 'x'));
+      return os::verdict();
+    });
+    DOCTEST_CHECK(memoria::read_text(here / "f", ec).size() == 100002);
+  }
   const path dir = place();
   fs::create_directories(dir);
   put(dir / "f", "");
