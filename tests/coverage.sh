@@ -4,7 +4,7 @@
 # Builds the test programs instrumented (the self-test also without exceptions and without vector instructions), runs
 # those that use the header in their own process, and lists what was not reached, function by function. Fails when a line
 # is not reached and not in tests/coverage_exceptions.txt, and below 95 % of the branches. Linux with clang: what only
-# Windows or macOS compiles does not count. Five minutes on two processors that have nothing else to do.
+# Windows or macOS compiles does not count. Four to six minutes on two processors.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/tests/lib.sh"

@@ -1455,8 +1455,10 @@ DOCTEST_TEST_CASE("removing what is not there is no error") {
   const scratch here;
   std::error_code ec = std::make_error_code(std::errc::io_error);
   const memoria::confined_dir dir(here.dir, ec);
-  DOCTEST_CHECK(!dir.remove("f", ec));
-  DOCTEST_CHECK(!ec);
+  for (const char* name : {"f", "absent/f"}) {
+    DOCTEST_CHECK(!dir.remove(name, ec));
+    DOCTEST_CHECK(!ec);
+  }
 }
 
 DOCTEST_TEST_CASE("a file that is a link whenever it is opened is an error in the end") {
@@ -1552,6 +1554,19 @@ DOCTEST_TEST_CASE("a corrupt file that was mended while it was set aside is a ba
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(value == json(6));
   DOCTEST_CHECK(here.names().size() == 3);
+}
+
+DOCTEST_TEST_CASE("where the last generation is corrupt, too, the fallback is used") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "corrupt, too");
+  memoria::recovery_options options = quiet();
+  options.generations = 1;
+  std::error_code ec;
+  DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback, options, ec) == fallback);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!fs::exists(here / "s.json"));
+  DOCTEST_CHECK(memoria::tests::contents(here / "s.json.gen-1") == "corrupt, too");
 }
 
 DOCTEST_TEST_CASE("saving another file inside an update, again and again, is no nesting") {
