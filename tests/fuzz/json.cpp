@@ -11,22 +11,15 @@
 // Also with -DMEMORIA_FS_PORTABLE, for the path without SIMD.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "common.hpp"
 #include "memoria_fs.hpp"
 
 using memoria::json;
 using memoria::json_dialect;
-
-static void require(bool good, const char* what) {
-  if (good) return;
-  std::fprintf(stderr, "violated: %s\n", what);
-  std::abort();
-}
 
 static std::string dumped(const json& j, const memoria::json_dump_options& options) {
   std::error_code ec;

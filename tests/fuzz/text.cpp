@@ -1,16 +1,10 @@
 // libFuzzer target for everything that reads text: any bytes, no crash, no sanitizer report, and what must hold of every
 // input holds. run.sh runs it; matrix.sh for FUZZ_SECONDS (default 20) over all targets, long.sh for longer.
-#include <cstdio>
-#include <cstdlib>
 #include <memoria_fs.hpp>
 
-namespace {
+#include "common.hpp"
 
-void require(bool holds, const char* what) {
-  if (holds) return;
-  std::fprintf(stderr, "does not hold: %s\n", what);
-  std::abort();
-}
+namespace {
 
 // The seed's pattern, \[\[([^\]|]+)(?:\|[^\]]*)?\]\], read naively.
 std::vector<std::string> reference(std::string_view text) {

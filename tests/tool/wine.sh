@@ -6,8 +6,11 @@ for program in x86_64-w64-mingw32-g++-posix wine; do
   command -v $program > /dev/null || { echo "skipped: there is no $program"; exit 77; }
 done
 here=$(mktemp -d)
-export WINEPREFIX="${WINEPREFIX:-$here/wine}" WINEDEBUG=-all WINEARCH=win64
-trap 'wineserver -k > /dev/null 2>&1 || :; rm -rf "$here"' EXIT
+trap 'rm -rf "$here"' EXIT
+if [ -z "${WINEPREFIX-}" ]; then  # a prefix that was given has its own server, and other users
+  export WINEPREFIX="$here/wine" WINEDEBUG=-all WINEARCH=win64
+  trap 'wineserver -k > /dev/null 2>&1 || :; rm -rf "$here"' EXIT
+fi
 cd "$here"
 x86_64-w64-mingw32-g++-posix -std=c++17 -O1 -static -I"$top" "$top"/examples/memoria/*.cpp -o memoria.exe
 timeout 120 wineboot -i > /dev/null 2>&1
