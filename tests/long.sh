@@ -1,24 +1,26 @@
 #!/bin/sh
 # Everything that takes long, in one command, within a budget of minutes; ends with a table of what was done.
-#   sh tests/long.sh [MINUTES, default 60]
-# One stage after the other, each on all processors:
+#   sh tests/long.sh [MINUTES, default 90]
+# One stage after the other, each on all processors, for at most its share of the time that is left:
 #   matrix     every cell, the rare ones too
 #   rigs       processes that write to the same files, crash states, power cuts, races, millions of inputs against the seed's
-#              Python; ROUNDS (default: a third of the minutes) multiplies the work, SEED (default: today) varies the inputs
+#              Python; ROUNDS (default: 1 for each 20 minutes) multiplies the work, SEED (default: today) varies the inputs
 #   network    GlusterFS, NFS and sshfs, two mounts each
 #   coverage   lines and branches that all tests together reach
-#   mutants    the header broken on purpose, for a third of what is left
+#   breaks     the header broken by hand, once for each guarantee
+#   mutants    the header broken by machine
 #   fuzz       each fuzz target for an equal share of the rest
-# STAGES="rigs fuzz" runs only these. A stage that comes to its limit is cut short and says so. Logs: build/long.
+# STAGES="rigs fuzz" runs only these. A stage that comes to its limit is cut short and says so and how far it came; what had
+# failed by then is a failure. Logs: build/long, the table at the end: build/long/summary.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/tests/lib.sh"
 out=$top/build/long
 mkdir -p "$out"
 
-minutes=${1:-60}
-STAGES=${STAGES:-matrix rigs network coverage mutants fuzz}
-ROUNDS=${ROUNDS:-$(((minutes + 2) / 3))}
+minutes=${1:-90}
+STAGES=${STAGES:-matrix rigs network coverage breaks mutants fuzz}
+ROUNDS=${ROUNDS:-$(((minutes + 19) / 20))}
 SEED=${SEED:-$(date +%Y%m%d)}
 export ROUNDS SEED
 : > "$out/summary"
@@ -26,20 +28,26 @@ end=$(($(date +%s) + minutes * 60))
 left() { echo $((end - $(date +%s))); }
 status=0
 
-stage() {  # stage NAME SECONDS COMMAND...: its output goes to build/long/NAME.log
-  name=$1 limit=$2
+# In the logs, as it happens.
+failing=' FAILED$|\*\*\*(Failed|Timeout|Exception|Not Run)|NOT NOTICED|is there [0-9]+ times|^crash|does not hold:'
+
+stage() {  # stage NAME SHARE COMMAND...: for 1/SHARE of what is left; its output goes to build/long/NAME.log
+  name=$1 limit=$(($(left) / $2))
   shift 2
   case " $STAGES " in *" $name "*) ;; *) return 0 ;; esac
   echo "== $name, at most $limit s ($(left) s left)"
   begin=$(date +%s)
-  if [ "$limit" -lt 10 ]; then
+  : > "$out/$name.log"
+  if [ "$limit" -lt 60 ]; then
     verdict='skipped: no time left'
   else
     timeout -k 20 "$limit" "$@" > "$out/$name.log" 2>&1
     case $? in
       0) verdict=passed ;;
       77) verdict="skipped: $(tail -n 1 "$out/$name.log")" ;;
-      124 | 137) verdict='cut short' ;;
+      124 | 137)
+        verdict='cut short'
+        ! grep -E "$failing" "$out/$name.log" || { verdict='cut short, and FAILED'; status=1; } ;;
       *) verdict=FAILED; status=1; tail -n 40 "$out/$name.log" ;;
     esac
   fi
@@ -47,7 +55,11 @@ stage() {  # stage NAME SECONDS COMMAND...: its output goes to build/long/NAME.l
   "facts_$name" < "$out/$name.log" 2> /dev/null | sed 's/^/  /' >> "$out/summary"
 }
 
-facts_matrix() { sed -n '/^cell  /,$p'; }
+# The table; without one, each cell that came to its end.
+facts_matrix() {
+  awk '/^cell  / { table = 1 } table { print } !table && / (ran|skipped|FAILED)$/ { ended = ended "\n" $0; n++ }
+    END { if (!table) print n + 0 " cells came to their end" ended }'
+}
 # The last line that each test printed: its own account of what it did.
 facts_rigs() {
   awk '/^[0-9]+: (Test command|Working Directory|Environment variables|Test timeout)/ { next }
@@ -56,19 +68,21 @@ facts_rigs() {
     /Test +#[0-9]+:/ { sub(/^.*#/, ""); test = $0 + 0; sub(/^[0-9]+: /, ""); print; if (test in last) print "    " last[test] }'
 }
 facts_network() { tail -n 12; }
-facts_coverage() { grep -E 'lines|branches' | tail -n 4; }
+facts_coverage() { tail -n 8; }
+facts_breaks() { awk '/: noticed by/ { n++ } /NOT NOTICED|times$/ { print } END { print n + 0 " breaks noticed" }'; }
 facts_mutants() { grep -E ' of +[0-9]+ killed|^seed'; }
 facts_fuzz() { grep -E '^(target|stat::number_of_executed_units|stat::average_exec_per_sec)'; }
 
 echo "MINUTES=$minutes ROUNDS=$ROUNDS SEED=$SEED STAGES=$STAGES"
-stage matrix "$(left)" sh "$top/tests/matrix.sh" --all
-stage rigs "$(left)" sh "$top/tests/run.sh" -L 'python|processes|confine' --verbose
-stage network "$(left)" sh "$top/tests/network_fs.sh"
-[ ! -e "$top/tests/coverage.sh" ] || stage coverage "$(left)" sh "$top/tests/coverage.sh"
+stage matrix 1 sh "$top/tests/matrix.sh" --all
+stage rigs 2 sh "$top/tests/run.sh" -L 'python|processes|confine' --verbose
+stage network 3 sh "$top/tests/network_fs.sh"
+stage coverage 2 sh "$top/tests/coverage.sh"
+stage breaks 2 python3 -B "$top/tests/crash/breaks.py"
 install clang++=clang /usr/lib/python3/dist-packages/clang/cindex.py=python3-clang
-stage mutants "$(($(left) / 3))" python3 -B "$top/tests/mutate.py" --count 0 --seconds "$(($(left) / 3 - 60))"
-targets=5
-stage fuzz "$(left)" sh "$top/tests/fuzz/run.sh" "$((($(left) - 60 * targets) / targets))"
+stage mutants 2 python3 -B "$top/tests/mutate.py" --count 0 --seconds "$(($(left) / 2 - 60))"
+each=$((($(left) - 150) / 5))  # five targets, each built for half a minute
+stage fuzz 1 sh "$top/tests/fuzz/run.sh" "$((each > 5 ? each : 5))"
 
 echo
 echo "On $(date -u +%Y-%m-%d), $(cpus) processors, MINUTES=$minutes ROUNDS=$ROUNDS SEED=$SEED:"

@@ -367,6 +367,7 @@ class Limits:
         while time.time() < until and sum(len(os.listdir(d + "/" + n)) for n in os.listdir(d)) < 300:
             time.sleep(0.01)
         os.kill(victim.pid, signal.SIGSTOP)
+        os.waitpid(victim.pid, os.WUNTRACED)  # until it has stopped, it goes on
         before = sorted(rig.harvest(d))
         for n in range(3):
             self.works(["sweep", "many%d" % n], d)
