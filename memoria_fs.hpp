@@ -12557,8 +12557,8 @@ DOCTEST_TEST_CASE("a link in a graph is where and what it is in its note") {
   DOCTEST_CHECK(!g.find(std::string_view("b\0", 2)));
   DOCTEST_CHECK(!g.find("p.png"));
   DOCTEST_CHECK(!g.find(""));
-  const std::string far(300, 'x');
-  const vault w{{"a.md", (far + "\n[[a]]" + far + "[[a]]\n" + far + "\n[[a]]").c_str()}};
+  const std::string filler(300, 'x');
+  const vault w{{"a.md", (filler + "\n[[a]]" + filler + "[[a]]\n" + filler + "\n[[a]]").c_str()}};
   DOCTEST_CHECK(w.links() == "a.md:2:1 a ok a.md\na.md:2:306 a ok a.md\na.md:4:1 a ok a.md\n");
 }
 
