@@ -6177,8 +6177,9 @@ class json_writer {
       case json_kind::big: return put(p, string_of(c));
       case json_kind::array: return put(p, "[]");
       case json_kind::object: return put(p, "{}");
+      case json_kind::tiny:
+      case json_kind::text: return string(p, c);
       case json_kind::real: break;
-      default: return string(p, c);
     }
     if (c.real - c.real == 0) return write_real(p, c.real);
     if (options_.dialect == json_dialect::strict) why_ = "JSON has no NaN and no infinity";
