@@ -41,7 +41,7 @@ clang++ asan ubsan|day|sanitized clang++ -std=c++17 -fsanitize=address,undefined
 clang++-19 asan ubsan c++23|long|sanitized clang++-19 -std=c++23 -fsanitize=address,undefined
 g++ tsan|long|sanitized g++ -std=c++17 -fsanitize=thread
 Windows mingw-w64, Wine|day|windows -std=c++17 $warnings
-Windows c++23, Wine|long|windows -std=c++23 $warnings
+Windows c++23, Wine|long|windows -std=c++23 -Wl,--allow-multiple-definition $warnings
 Windows clang++, compiled only|long|windows_clang -std=c++17
 Windows processes, Wine|day|windows_processes
 Windows, the tool, Wine|day|windows_tool
@@ -187,6 +187,7 @@ cross() {  # cross TRIPLE QEMU FLAGS... 32-bit off_t needs a 32-bit kernel: the 
   compile "$compiler" -static -pthread "$@" -o selftest && run "$emulator" ./selftest
 }
 
+# As C++23 g++ 12 makes std::type_info::operator== an inline function, which mingw-w64's libstdc++ has a second time.
 mingw=x86_64-w64-mingw32-g++-posix
 windows() {
   needs $mingw wine || return
