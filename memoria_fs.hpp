@@ -8707,6 +8707,19 @@ DOCTEST_TEST_CASE("set-id bits go where the owner cannot be kept, and what only 
   DOCTEST_CHECK((st.st_mode & 07777u) == 0760);
 }
 
+// What a new version of `file` could not keep while `refuse` answers for the system.
+inline write_report report_of_writing(const path& file, detail::os::verdict (*refuse)(const detail::os::event&)) {
+  write_report report;
+  write_options options;
+  options.report = &report;
+  std::error_code ec;
+  detail::os::seam() = refuse;
+  atomic_write_text(file, "new", options, ec);
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(!ec);
+  return report;
+}
+
 #ifdef __linux__
 DOCTEST_TEST_CASE("a replaced file keeps its extended attributes and its access list") {
   const scratch here;
@@ -8734,19 +8747,6 @@ DOCTEST_TEST_CASE("a replaced file keeps its extended attributes and its access 
   }
   DOCTEST_CHECK(report.not_kept.empty());
   DOCTEST_CHECK(attribute(here / "f.gen-1", "user.origin") == "somewhere");
-}
-
-// What a new version of `file` could not keep while `refuse` answers for the system.
-inline write_report report_of_writing(const path& file, detail::os::verdict (*refuse)(const detail::os::event&)) {
-  write_report report;
-  write_options options;
-  options.report = &report;
-  std::error_code ec;
-  detail::os::seam() = refuse;
-  atomic_write_text(file, "new", options, ec);
-  detail::os::seam() = nullptr;
-  DOCTEST_CHECK(!ec);
-  return report;
 }
 
 DOCTEST_TEST_CASE("what the system refuses to keep is reported, and a lost access list lets nobody in") {

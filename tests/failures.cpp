@@ -683,6 +683,9 @@ bool is(const os::event& e, const char* call) { return std::string_view(e.call) 
 bool is(const os::event& e, const char* call, std::string_view name) {
   return is(e, call) && e.first != nullptr && e.first == name;
 }
+bool opens_temporary(const os::event& e) {
+  return is(e, "open") && std::string_view(e.first).find(".tmp") != std::string_view::npos;
+}
 os::verdict failing(int code) { return {code, SIZE_MAX}; }
 
 // Works in a directory, and comes back.
@@ -759,8 +762,7 @@ DOCTEST_TEST_CASE("a temporary file made with a number that is not above the sta
   {
     std::optional<closed_streams> closed;
     const hook none_left([&](const os::event& e) {
-      const bool temporary = is(e, "open") && std::string_view(e.first).find(".tmp") != std::string_view::npos;
-      if (temporary) closed.emplace(std::initializer_list<int>{0});
+      if (opens_temporary(e)) closed.emplace(std::initializer_list<int>{0});
       return failing(is(e, "fcntl") ? EMFILE : 0);
     });
     memoria::atomic_write_text(here / "f", "x", ec);
@@ -842,18 +844,11 @@ DOCTEST_TEST_CASE("an owner or a group alone is kept as far as it can be") {
     put(here / "f", "old");
     DOCTEST_REQUIRE(::chown((here / "f").c_str(), c.user, c.group) == 0);
     DOCTEST_REQUIRE(::chmod((here / "f").c_str(), 0675) == 0);
-    memoria::write_report report;
-    memoria::write_options options;
-    options.report = &report;
-    std::error_code ec;
     int asked = 0;
-    {
-      const hook refuse([&](const os::event& e) {
-        return failing(is(e, "fchown") && ++asked <= c.refusals ? EPERM : 0);
-      });
-      memoria::atomic_write_text(here / "f", "new", options, ec);
-    }
-    DOCTEST_CHECK(!ec);
+    const hook refuse([&](const os::event& e) {
+      return failing(is(e, "fchown") && ++asked <= c.refusals ? EPERM : 0);
+    });
+    const memoria::write_report report = memoria::tests::report_of_writing(here / "f", os::seam());
     struct ::stat st = {};
     DOCTEST_REQUIRE(::stat((here / "f").c_str(), &st) == 0);
     DOCTEST_CHECK(st.st_uid == c.user_after);
@@ -868,6 +863,7 @@ DOCTEST_TEST_CASE("an owner or a group alone is kept as far as it can be") {
 #ifdef __linux__
 DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashes of the content are left behind") {
   using memoria::tests::attribute;
+  using memoria::tests::report_of_writing;
   using memoria::tests::set_attribute;
   const scratch here;
   const path file = here / "f";
@@ -878,18 +874,14 @@ DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashe
   }
   const bool hashed = set_attribute(file, "security.ima", "1") && set_attribute(file, "security.evm", "1");
   memoria::write_report report;
-  memoria::write_options options;
-  options.report = &report;
-  std::error_code ec;
   int asked = 0;
   {
     const hook grow([&](const os::event& e) {
       if (is(e, "lgetxattr") && ++asked == 2) set_attribute(file, "user.a", std::string(100, 'l'));
       return os::verdict();
     });
-    memoria::atomic_write_text(file, "new", options, ec);
+    report = report_of_writing(file, os::seam());
   }
-  DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(attribute(file, "user.a") == std::string(100, 'l'));
   DOCTEST_CHECK(report.not_kept.empty());
   if (hashed) DOCTEST_CHECK((!attribute(file, "security.ima") && !attribute(file, "security.evm")));
@@ -899,9 +891,8 @@ DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashe
       if (set) DOCTEST_CHECK(::fsetxattr(static_cast<int>(e.handle), "user.a", "other", 5, 0) == 0);
       return failing(set ? EPERM : 0);
     });
-    memoria::atomic_write_text(file, "newer", options, ec);
+    report = report_of_writing(file, os::seam());
   }
-  DOCTEST_CHECK(!ec);
   DOCTEST_REQUIRE(report.not_kept.size() == 1);
   DOCTEST_CHECK(report.not_kept[0].what == "user.a");
   DOCTEST_CHECK(attribute(file, "user.a") == "other");
@@ -1097,7 +1088,7 @@ DOCTEST_TEST_CASE("a temporary name that somebody has is left to him") {
   std::error_code ec;
   {
     const hook neighbour([&](const os::event& e) {
-      if (is(e, "open") && theirs.empty() && std::string_view(e.first).find(".tmp") != std::string_view::npos) {
+      if (theirs.empty() && opens_temporary(e)) {
         theirs = e.first;
         put(here / e.first, "theirs");
       }
@@ -1168,7 +1159,7 @@ DOCTEST_TEST_CASE("a batch out of descriptors closes what it has, once; other fa
   batch.add(here / "a", "a", ec);
   int left = 1, code = EIO, opens = 0;
   const hook answer([&](const os::event& e) {
-    const bool temporary = is(e, "open") && std::string_view(e.first).find(".tmp") != std::string_view::npos;
+    const bool temporary = opens_temporary(e);
     if (temporary) ++opens;
     return failing(temporary && left-- > 0 ? code : 0);
   });
@@ -1198,8 +1189,7 @@ DOCTEST_TEST_CASE("a batch that could not be settled names the file") {
   batch.add(here / "a", "x");
   {
     const hook answer([](const os::event& e) {
-      const bool temporary = is(e, "open") && std::string_view(e.first).find(".tmp") != std::string_view::npos;
-      return failing(temporary ? EMFILE : is(e, "fsync") ? EIO : 0);
+      return failing(opens_temporary(e) ? EMFILE : is(e, "fsync") ? EIO : 0);
     });
     DOCTEST_CHECK_THROWS_AS(batch.add(here / "b", "x"), memoria::error);
   }

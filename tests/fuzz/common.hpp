@@ -1,4 +1,4 @@
-// What the fuzz targets that work on files share.
+// What the fuzz targets share.
 #ifndef MEMORIA_FS_TESTS_FUZZ_COMMON_HPP
 #define MEMORIA_FS_TESTS_FUZZ_COMMON_HPP
 
