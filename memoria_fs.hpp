@@ -1693,6 +1693,19 @@ inline void append_utf8(std::string& out, char32_t c) {
   out.append(bytes, static_cast<std::size_t>(write_utf8(bytes, c) - bytes));
 }
 
+// The longest beginning of up to `size` bytes that does not end inside a character.
+template <class Text>
+std::size_t whole_characters(const Text& text, std::size_t size) noexcept {
+  while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0u) == 0x80) --size;
+  return size;
+}
+
+inline std::string concat(std::initializer_list<std::string_view> parts) {
+  std::string out;
+  for (const std::string_view part : parts) out.append(part.data(), part.size());
+  return out;
+}
+
 // Merge sort: <algorithm> alone would cost every user more than this file.
 template <class T, class Less>
 void sort_by_merging(std::vector<T>& items, Less less) {
@@ -1722,25 +1735,27 @@ void sort_by_merging(std::vector<T>& items) {
 namespace detail {
 
 // What went wrong, carried outward until the public function decides to throw or to report. `step` is the system call
-// or the check that failed; `note` is a hint for the human ("held by another process; waited 5 s").
+// or the check that failed; `note` is a hint for the human ("a mount point cannot be replaced"), cut where it is long.
+// Plain data: nearly every function has one, and a destructor would double what compiling them costs.
 struct status {
   std::error_code code;
   const char* step = "";
-  std::string note;
+  char note[320];
 
+  status() noexcept { note[0] = '\0'; }
   bool failed() const noexcept { return static_cast<bool>(code); }
   bool missing() const noexcept { return code == std::errc::no_such_file_or_directory; }
   // Records the first failure only: later ones are consequences. Returns false, so that `return s.fail(...)` reads
   // well.
-  bool fail(const char* failed_step, std::error_code why, std::string hint = {}) {
-    if (!code) {
-      code = why;
-      step = failed_step;
-      note = std::move(hint);
-    }
-    return false;
+  bool fail(const char* failed_step, std::error_code why, std::string_view hint = {}) noexcept;
+  bool fail(const char* failed_step, std::errc why, std::string_view hint = {}) noexcept {
+    return fail(failed_step, std::make_error_code(why), hint);
   }
-  bool fail(const status& cause) { return fail(cause.step, cause.code, cause.note); }
+  bool fail(const char* failed_step, errc why, std::string_view hint = {}) noexcept {
+    return fail(failed_step, make_error_code(why), hint);
+  }
+  bool fail(const status& cause) noexcept { return fail(cause.step, cause.code, cause.note); }
+  void explain(std::string_view hint) noexcept;
 };
 
 // One object for ever: never destroyed, because what it is asked for may outlive main, and made without allocating.
@@ -1791,18 +1806,18 @@ auto or_throw(const char* operation, const path& file, F&& work, A&&... argument
 struct meaning {
   errc value;
   const char* text;
-  std::optional<std::errc> like;  // none: no std::errc says this, and a near miss would be acted upon
+  std::errc like;  // errc(): no std::errc says this, and a near miss would be acted upon
 };
 inline const meaning* meaning_of(int value) noexcept {
   static constexpr meaning all[] = {
       {errc::lock_timeout, "lock is held by another process or thread, deadline passed", std::errc::timed_out},
       {errc::lock_unsupported, "file locking is not supported here", std::errc::not_supported},
       {errc::lock_nested, "this thread is already updating this file", std::errc::resource_deadlock_would_occur},
-      {errc::not_durable, "written, but not proven to survive a power failure", std::nullopt},
+      {errc::not_durable, "written, but not proven to survive a power failure", std::errc()},
       {errc::unsafe_path, "name leads out of its directory", std::errc::operation_not_permitted},
       {errc::not_regular, "not a regular file", std::errc::invalid_argument},
       {errc::is_symlink, "is a symbolic link, which was to be refused", std::errc::too_many_symbolic_link_levels},
-      {errc::changed_meanwhile, "file was changed by another writer meanwhile", std::nullopt},
+      {errc::changed_meanwhile, "file was changed by another writer meanwhile", std::errc()},
       {errc::size_mismatch, "the system stored fewer bytes than it accepted", std::errc::io_error},
       {errc::corrupt_json, "not valid JSON", std::errc::illegal_byte_sequence},
       {errc::json_limit, "JSON is nested deeper than the limit", std::errc::value_too_large},
@@ -1815,6 +1830,21 @@ inline const meaning* meaning_of(int value) noexcept {
   return nullptr;
 }
 
+MEMORIA_FS_INLINE bool status::fail(const char* failed_step, std::error_code why, std::string_view hint) noexcept {
+  if (failed()) return false;
+  code = why;
+  step = failed_step;
+  explain(hint);
+  return false;
+}
+
+MEMORIA_FS_INLINE void status::explain(std::string_view hint) noexcept {
+  std::size_t size = hint.size();
+  if (size >= sizeof note) size = whole_characters(hint, sizeof note - 4);
+  std::memcpy(note, hint.data(), size);
+  std::memcpy(note + size, size < hint.size() ? "..." : "", size < hint.size() ? 4 : 1);
+}
+
 MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
   const meaning* m = meaning_of(value);
   return m != nullptr ? m->text : "unknown memoria error";
@@ -1822,7 +1852,8 @@ MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
 
 MEMORIA_FS_INLINE std::error_condition memoria_category::default_error_condition(int value) const noexcept {
   const meaning* m = meaning_of(value);
-  return m != nullptr && m->like ? std::error_condition(*m->like) : std::error_condition(value, *this);
+  const bool alike = m != nullptr && m->like != std::errc();
+  return alike ? std::make_error_condition(m->like) : std::error_condition(value, *this);
 }
 
 MEMORIA_FS_INLINE std::string to_utf8(const path& p) {
@@ -1889,14 +1920,11 @@ MEMORIA_FS_INLINE std::error_code make_error_code(errc e) noexcept { return {sta
 
 MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const detail::status& why)
     : std::filesystem::filesystem_error(operation, file, why.code) {
-  texts t;
-  t.what = operation + " \"" + detail::printable(detail::to_utf8(file)) + "\": ";
-  if (*why.step != '\0') t.what.append(why.step).append(": ");
-  t.what += why.code.message();
-  if (!why.note.empty()) t.what.append(" (").append(detail::printable(why.note)).append(")");
-  t.operation = std::move(operation);
-  t.step = why.step;
-  text_ = std::make_shared<const texts>(std::move(t));
+  const bool stepped = *why.step != '\0', noted = why.note[0] != '\0';
+  std::string what = detail::concat({operation, " \"", detail::printable(detail::to_utf8(file)), "\": ", why.step,
+                                   stepped ? ": " : "", why.code.message(), noted ? " (" : "",
+                                   detail::printable(why.note), noted ? ")" : ""});
+  text_.reset(new texts{std::move(operation), why.step, std::move(what)});
 }
 
 // ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ------------------------
@@ -2143,27 +2171,41 @@ inline void set_last_error(int code) noexcept;
 inline bool interrupted(int code) noexcept;
 inline std::error_code make_code(int native) noexcept;  // as std::errc can be compared with
 
+// Whether the call may be made, and for how many bytes.
+inline bool permitted([[maybe_unused]] const event& e, [[maybe_unused]] std::size_t& size) {
+#ifdef MEMORIA_FS_TESTS
+  const verdict v = seam() ? seam()(e) : verdict{};
+  if (size > v.at_most) size = v.at_most;
+  if (v.error != 0) set_last_error(v.error);
+  return v.error == 0;
+#else
+  return true;
+#endif
+}
+
+// After a call that failed: true if only a signal interrupted it; else the failure is recorded.
+inline bool to_be_repeated(const event& e, status& s) noexcept {
+  const int code = last_error();
+  return interrupted(code) || s.fail(e.call, make_code(code));
+}
+
 // Makes one system call: again if a signal interrupted it, -1 and a failed status if it fails.
 template <class F>
 auto call(const event& e, status& s, F&& system_call) {
-  decltype(system_call(e.size)) result;
-  do {
-#ifdef MEMORIA_FS_TESTS
-    const verdict v = seam() ? seam()(e) : verdict{};
-    if (v.error != 0) set_last_error(v.error);
-    result = v.error != 0 ? -1 : system_call(e.size < v.at_most ? e.size : v.at_most);
-#else
-    result = system_call(e.size);
-#endif
-  } while (result == -1 && interrupted(last_error()));
-  if (result == -1) s.fail(e.call, make_code(last_error()));
-  return result;
+  for (;;) {
+    std::size_t size = e.size;
+    const auto result = permitted(e, size) ? system_call(size) : -1;
+    if (result != -1 || !to_be_repeated(e, s)) return result;
+  }
 }
 
 // The same for a call that tells no more than whether it succeeded.
 template <class F>
 bool done(const event& e, status& s, F&& succeeds) {
-  return call(e, s, [&](std::size_t) { return succeeds() ? 0 : -1; }) == 0;
+  for (std::size_t size = 0;;) {
+    if (permitted(e, size) && succeeds()) return true;
+    if (!to_be_repeated(e, s)) return false;
+  }
 }
 
 // An open file or directory.
@@ -2197,7 +2239,7 @@ struct directory {
 // Every call would take the path up to the NUL for the whole.
 inline bool without_nul(const path& p, status& s) {
   return p.native().find(unit{}) == path::string_type::npos ||
-         s.fail("", std::make_error_code(std::errc::invalid_argument), "the path contains a NUL");
+         s.fail("", std::errc::invalid_argument, "the path contains a NUL");
 }
 
 // ---- what a port provides
@@ -2217,11 +2259,19 @@ bool sync_directory(const directory& d, status& s);
 void start_writeback(const handle& h) noexcept;  // a hint
 bool report_close_errors(const handle& h, status& s);
 bool set_mode(const handle& h, unsigned mode, status& s);
+// Where it is noted what a new version of `file` could not keep, if anybody wants to know.
+struct losses {
+  write_report* report;
+  path file;
+  void add(const char* what, const std::error_code& why) const {
+    if (report != nullptr) report->not_kept.push_back({file, what, why});
+  }
+};
 // The next two give the file `h` what another has, as far as the system allows, and note in `lost` what it refuses.
 // They return which bits of the mode may stay, and what became of an access list, whose mask the group's bits are.
-unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost);
+unsigned copy_owner(const handle& h, const info& now, const info& from, const losses& lost);
 enum class access_list { none, kept, lost };
-access_list copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, write_report& lost);
+access_list copy_attributes(const handle& h, const directory& d, name from, bool owner_kept, const losses& lost);
 bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s);
 bool link_at(const directory& d, name from, name to, status& s);
 bool unlink_at(const directory& d, name n, status& s);
@@ -2231,7 +2281,7 @@ bool remove_directory_at(const directory& d, name n, status& s);
 bool lock(const handle& h, bool shared, bool wait, status& s);  // false with s clear: held by somebody else
 bool lock_directory(const directory& d, bool shared, bool wait, status& s);
 void unlock(const handle& h) noexcept;
-void sleep_for(std::chrono::milliseconds t) noexcept;
+void sleep_for(unsigned milliseconds) noexcept;
 std::uint64_t random_bits() noexcept;
 template <class F>  // visit(name, kind) -> bool, false to stop; kind::none where the system does not say
 bool list(const directory& d, F&& visit, status& s);
@@ -2255,6 +2305,12 @@ directory syncable(const directory& d, status& s);       // the same directory, 
 // Appends `more` to `at`, which is absolute and holds no link or is empty: `at` will be absolute again, symbolic links
 // followed, what is missing kept as it is written. False: a loop.
 bool resolve(path::string_type& at, const path::string_type& more);
+
+// Of a clock that nobody sets.
+inline std::int64_t nanoseconds() noexcept {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+}
 
 // Some systems refuse transfers of 2 GiB and more in one call.
 constexpr std::size_t one_transfer(std::size_t size) noexcept { return size < (1u << 30) ? size : 1u << 30; }
@@ -2370,6 +2426,7 @@ inline bool cannot_sync(int code) { return code == EINVAL || code == ENOTSUP || 
 inline bool sync_file(const handle& h, bool data_only, status& s) {
 #ifdef __APPLE__
   // fsync on macOS only hands the data to the drive; F_FULLFSYNC makes the drive write it, where the volume can.
+  // F_BARRIERFSYNC, which only keeps the order of writes, would be no promise when the call returns.
   static_cast<void>(data_only);
   return done({"fsync", h.get()}, s, [&] {
     return ::fcntl(fd(h), F_FULLFSYNC) != -1 || (cannot_sync(errno) && ::fsync(fd(h)) == 0);
@@ -2409,17 +2466,17 @@ inline bool set_mode(const handle& h, unsigned mode, status& s) {
   return done({"fchmod", h.get()}, s, [&] { return ::fchmod(fd(h), static_cast<mode_t>(mode)) == 0; });
 }
 
-inline unsigned copy_owner(const handle& h, const info& now, const info& from, write_report& lost) {
+inline unsigned copy_owner(const handle& h, const info& now, const info& from, const losses& lost) {
   const auto change = [&](unsigned user, status& own) {
     return done({"fchown", h.get()}, own, [&] { return ::fchown(fd(h), user, from.group) == 0; });
   };
   if (now.user == from.user && now.group == from.group) return 07777;
   status refused, group_refused;
   if (change(from.user, refused)) return 07777;
-  if (now.user != from.user) lost.not_kept.push_back({{}, "owner", refused.code});
+  if (now.user != from.user) lost.add("owner", refused.code);
   // A group that we belong to can be kept without root.
   if (now.group == from.group || change(static_cast<uid_t>(-1), group_refused)) return 0777;
-  lost.not_kept.push_back({{}, "group", group_refused.code});
+  lost.add("group", group_refused.code);
   return 0707 | ((from.mode & 07u) << 3);  // another group: it may do what all others may
 }
 
@@ -2438,7 +2495,7 @@ bool whole_answer(const event& e, std::string& out, status& s, F&& ask) {
 }
 
 // `file` is a path to read from. Gone meanwhile, or set already (a label that the file was made with): kept.
-inline bool copy_attribute(const handle& h, const char* file, const char* attribute, write_report& lost) {
+inline bool copy_attribute(const handle& h, const char* file, const char* attribute, const losses& lost) {
   std::string value, present;
   status own, unset;
   const auto asked = [&](char* to, std::size_t size) { return ::lgetxattr(file, attribute, to, size); };
@@ -2450,30 +2507,30 @@ inline bool copy_attribute(const handle& h, const char* file, const char* attrib
   } else if (own.code.value() == ENODATA) {
     return true;
   }
-  lost.not_kept.push_back({{}, attribute, own.code});
+  lost.add(attribute, own.code);
   return false;
 }
 
 // Access lists and security labels are attributes, too. By name, because the file may not be ours to open; the name
 // goes through the directory's descriptor, because its path may lead elsewhere by now.
 inline access_list copy_attributes(const handle& h, const directory& d, name from, bool owner_kept,
-                                   write_report& lost) {
-  const std::string file = "/proc/self/fd/" + std::to_string(fd(d)) + "/" + from;
+                                   const losses& lost) {
+  const std::string file = concat({"/proc/self/fd/", std::to_string(fd(d)), "/", from});
   std::string names;  // each with a NUL behind it
   status own;
   if (!whole_answer({"llistxattr", -1, from}, names, own,
                     [&](char* to, std::size_t size) { return ::llistxattr(file.c_str(), to, size); })) {
     if (own.code.value() == ENOTSUP) return access_list::none;
-    lost.not_kept.push_back({{}, "extended attributes", own.code});
+    lost.add("extended attributes", own.code);
   }
-  constexpr std::string_view list_name = "system.posix_acl_access";
+  constexpr std::string_view list_name = "system.posix_acl_access", nul("\0", 1);
   access_list list = access_list::none;
   for (std::size_t at = 0; at < names.size(); at = names.find('\0', at) + 1) {
     const char* attribute = names.c_str() + at;
     const std::string_view called = attribute;
     if (called == "security.ima" || called == "security.evm") continue;  // hashes of the old content
     if (called == "security.capability" && !owner_kept) {                // as the set-id bits
-      lost.not_kept.push_back({{}, attribute, make_code(EPERM)});
+      lost.add(attribute, make_code(EPERM));
       continue;
     }
     const bool kept = copy_attribute(h, file.c_str(), attribute, lost);
@@ -2482,13 +2539,13 @@ inline access_list copy_attributes(const handle& h, const directory& d, name fro
   // A list that the directory passes on would let in those whom the old file kept out.
   const auto inherited = [&](char* to, std::size_t size) { return ::flistxattr(fd(h), to, size); };
   if (list == access_list::none && whole_answer({"flistxattr", h.get()}, names, own, inherited) &&
-      ('\0' + names).find('\0' + std::string(list_name) + '\0') != std::string::npos) {
+      concat({nul, names}).find(concat({nul, list_name, nul})) != std::string::npos) {
     done({"fremovexattr", h.get()}, own, [&] { return ::fremovexattr(fd(h), list_name.data()) == 0; });
   }
   return list;
 }
 #elif defined(__APPLE__)
-inline access_list copy_attributes(const handle& h, const directory& d, name from, bool, write_report& lost) {
+inline access_list copy_attributes(const handle& h, const directory& d, name from, bool, const losses& lost) {
   status own;
   const handle old = open_any(fd(d), from, O_RDONLY | O_NOFOLLOW, own);
   if (old && done({"fcopyfile", h.get()}, own, [&] {
@@ -2496,11 +2553,11 @@ inline access_list copy_attributes(const handle& h, const directory& d, name fro
       })) {
     return access_list::none;
   }
-  lost.not_kept.push_back({{}, "extended attributes and access list", own.code});
+  lost.add("extended attributes and access list", own.code);
   return access_list::none;  // the mode's bits are nobody's mask here
 }
 #else
-inline access_list copy_attributes(const handle&, const directory&, name, bool, write_report&) {
+inline access_list copy_attributes(const handle&, const directory&, name, bool, const losses&) {
   return access_list::none;
 }
 #endif
@@ -2559,8 +2616,8 @@ inline bool lock_directory(const directory& d, bool shared, bool wait, status& s
 
 inline void unlock(const handle& h) noexcept { ::flock(fd(h), LOCK_UN); }
 
-inline void sleep_for(std::chrono::milliseconds t) noexcept {
-  ::timespec left = {static_cast<time_t>(t.count() / 1000), static_cast<long>(t.count() % 1000) * 1'000'000};
+inline void sleep_for(unsigned milliseconds) noexcept {
+  ::timespec left = {static_cast<time_t>(milliseconds / 1000), static_cast<long>(milliseconds % 1000) * 1'000'000};
   while (::nanosleep(&left, &left) == -1 && errno == EINTR) {
   }
 }
@@ -2568,7 +2625,7 @@ inline void sleep_for(std::chrono::milliseconds t) noexcept {
 inline std::uint64_t random_bits() noexcept {
   std::uint64_t bits = 0;
   if (::getentropy(&bits, sizeof bits) != 0) {  // an old kernel: nanoseconds will do, O_EXCL does the rest
-    bits = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+    bits = static_cast<std::uint64_t>(nanoseconds());
   }
   return bits;
 }
@@ -2638,7 +2695,7 @@ inline int openat2(int at, name n, int flags, std::uint64_t resolve, status& s) 
     if (code != ENOSYS && code != EPERM) s.fail(own);
     return -1;
   }
-  s.fail("openat2", make_error_code(errc::changed_meanwhile));
+  s.fail("openat2", errc::changed_meanwhile);
   return -1;
 }
 
@@ -2922,8 +2979,8 @@ inline bool sync_directory(const directory&, status&) { return true; }
 inline void start_writeback(const handle&) noexcept {}
 inline bool report_close_errors(const handle&, status&) { return true; }
 inline bool set_mode(const handle&, unsigned, status&) { return true; }
-inline unsigned copy_owner(const handle&, const info&, const info&, write_report&) { return 07777; }
-inline access_list copy_attributes(const handle&, const directory&, name, bool, write_report&) {
+inline unsigned copy_owner(const handle&, const info&, const info&, const losses&) { return 07777; }
+inline access_list copy_attributes(const handle&, const directory&, name, bool, const losses&) {
   return access_list::none;
 }
 
@@ -2970,7 +3027,7 @@ inline bool move_file(const std::wstring& from, const std::wstring& to, bool rep
 }
 
 inline bool rename_at(const directory& d, name from, const directory& to_dir, name to, rename_mode how, status& s) {
-  if (how == rename_mode::exchange) return s.fail("rename", std::make_error_code(std::errc::function_not_supported));
+  if (how == rename_mode::exchange) return s.fail("rename", std::errc::function_not_supported);
   return done({"rename", d.h.get(), from, to}, s,
               [&] { return move_file(join(d, from), join(to_dir, to), how == rename_mode::replace); });
 }
@@ -3026,10 +3083,10 @@ inline void unlock(const handle& h) noexcept {
   ::UnlockFileEx(native(h), 0, 1, 0, at.native());
 }
 
-inline void sleep_for(std::chrono::milliseconds t) noexcept { ::Sleep(static_cast<unsigned long>(t.count())); }
+inline void sleep_for(unsigned milliseconds) noexcept { ::Sleep(milliseconds); }
 
 inline std::uint64_t random_bits() noexcept {  // unique is enough, exclusive creation does the rest
-  std::uint64_t x = static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  auto x = static_cast<std::uint64_t>(nanoseconds());
   x ^= (std::uint64_t{::GetCurrentProcessId()} << 40) ^ (std::uint64_t{::GetCurrentThreadId()} << 20);
   x ^= reinterpret_cast<std::uintptr_t>(&x);
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -3152,12 +3209,12 @@ inline bool get_info_path(const path& p, info& out, status& s) {
 // Owner, attributes, mode, in this order: a new owner clears the set-id bits, and where there is an access list the
 // group bits of the mode are its mask; without the list they would let the whole group in. `now`: `h` as it was made.
 inline bool copy_metadata(const handle& h, const info& now, const directory& d, name like, const info& from,
-                          write_report& lost, status& s) {
+                          const losses& lost, status& s) {
   const unsigned may_stay = copy_owner(h, now, from, lost);
   const bool owner_kept = may_stay == 07777;
   const access_list list = copy_attributes(h, d, like, owner_kept, lost);
   if (!owner_kept && (from.mode & ~0777u) != 0) {
-    lost.not_kept.push_back({{}, "set-id bits", std::make_error_code(std::errc::operation_not_permitted)});
+    lost.add("set-id bits", std::make_error_code(std::errc::operation_not_permitted));
   }
   const unsigned group = list == access_list::kept ? 0070 : list == access_list::lost ? 0 : may_stay & 0070u;
   return set_mode(h, from.mode & ((may_stay & ~0070u) | group), s);
@@ -3168,7 +3225,7 @@ inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std:
   while (written < bytes.size()) {
     const auto n = write_some(h, bytes.data() + written, bytes.size() - written, at_end, s);
     if (n < 0) return false;
-    if (n == 0) return s.fail("write", make_error_code(errc::size_mismatch), "the system accepted no bytes");
+    if (n == 0) return s.fail("write", errc::size_mismatch, "the system accepted no bytes");
     written += static_cast<std::size_t>(n);
   }
   return true;
@@ -3176,7 +3233,7 @@ inline bool write_all(const handle& h, std::string_view bytes, bool at_end, std:
 
 // Everything up to the end of the file, also where the size is not known (0 in /proc) or grows meanwhile.
 inline bool read_all(const handle& h, std::uint64_t expected, std::string& out, status& s) {
-  if (expected >= out.max_size() / 2) return s.fail("read", std::make_error_code(std::errc::file_too_large));
+  if (expected >= out.max_size() / 2) return s.fail("read", std::errc::file_too_large);
   out.resize(static_cast<std::size_t>(expected) + 1);  // one more, so that the end is seen without a second buffer
   std::size_t have = 0;
   for (;;) {
@@ -3203,88 +3260,127 @@ namespace detail {
 
 // ---- waiting
 
-using clock = std::chrono::steady_clock;
+// A moment of os::nanoseconds(); INT64_MAX: never.
+using deadline = std::int64_t;
 
-inline clock::time_point from_now(std::chrono::milliseconds wait) {
-  constexpr std::chrono::hours century{24 * 36525};  // more would overflow the clock
-  return clock::now() + (wait < century ? wait : std::chrono::milliseconds(century));
+inline deadline deadline_in(std::chrono::milliseconds wait) noexcept {
+  const std::int64_t now = os::nanoseconds();
+  return wait.count() > (INT64_MAX - now) / 1'000'000 ? INT64_MAX : now + wait.count() * 1'000'000;
 }
 
 // Pauses that double from 1 to 32 ms; some jitter keeps those who wait for the same thing from coming back together.
 class pauses {
  public:
-  explicit pauses(clock::time_point until) : until_(until) {}
-  bool pause() {  // false: the time is up
-    const auto now = clock::now();
-    if (now >= until_) return false;
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(until_ - now) + std::chrono::milliseconds{1};
-    const auto wanted = next_ + std::chrono::milliseconds(os::random_bits() % 4);
-    os::sleep_for(wanted < left ? wanted : left);
-    if (next_ < std::chrono::milliseconds{32}) next_ *= 2;
+  explicit pauses(deadline until) noexcept : until_(until) {}
+  bool pause() noexcept {  // false: the time is up
+    const std::int64_t left = until_ - os::nanoseconds();
+    if (left <= 0) return false;
+    const auto wanted = next_ + static_cast<unsigned>(os::random_bits() % 4);
+    os::sleep_for(wanted * std::int64_t{1'000'000} < left ? wanted : static_cast<unsigned>(left / 1'000'000 + 1));
+    if (next_ < 32) next_ *= 2;
     return true;
   }
 
  private:
-  clock::time_point until_;
-  std::chrono::milliseconds next_{1};
+  deadline until_;
+  unsigned next_ = 1;
 };
 
 // Tries again while somebody else holds the file: on Windows a virus scanner or a reader, on Linux who has a lease.
-template <class F>
-bool patiently(std::chrono::milliseconds budget, status& s, F&& attempt) {
-  pauses until(from_now(budget));
-  for (status first;;) {
-    status own;
-    if (attempt(own)) return true;
-    if (!os::transient(own.code)) return s.fail(own);
-    if (!first.failed()) first = own;  // what stands in the way; later ones may only say that the file is going away
-    if (!until.pause()) return s.fail(first);
+class patience {
+ public:
+  explicit patience(std::chrono::milliseconds budget) noexcept : pauses_(deadline_in(budget)) {}
+  // After a failed attempt. False: it failed for good, as `s` says. What stood in the way first is the reason; later
+  // ones may only say that the file is going away.
+  bool again(const status& attempt, status& s) noexcept {
+    if (!os::transient(attempt.code)) return s.fail(attempt);
+    first_.fail(attempt);
+    return pauses_.pause() || s.fail(first_);
   }
-}
+
+ private:
+  pauses pauses_;
+  status first_;
+};
 
 inline bool not_durable(status& s, const status& cause) {
-  return s.fail(cause.step, make_error_code(errc::not_durable), cause.code.message());
+  return s.fail(cause.step, errc::not_durable, cause.code.message());
 }
 
 // ---- where a file is, and the directories on the way
 
 // Parent directories made on the way; those still empty go again unless they are kept.
-struct made_directories {
-  std::vector<std::pair<std::shared_ptr<const os::directory>, path::string_type>> entries;
-
-  made_directories() = default;
-  made_directories(made_directories&&) = default;  // leaves the other one empty
-  made_directories& operator=(made_directories&&) = delete;
+class made_directories {
+ public:
+  made_directories() noexcept = default;
+  made_directories(const made_directories&) = delete;
+  made_directories& operator=(const made_directories&) = delete;
   ~made_directories() {
-    status ignored;
-    for (; !entries.empty(); entries.pop_back()) {
-      os::remove_directory_at(*entries.back().first, entries.back().second.c_str(), ignored);
+    for (status ignored; last_; last_ = std::move(last_->before)) {
+      os::remove_directory_at(last_->above, last_->name.c_str(), ignored);
     }
   }
-  void keep() noexcept { entries.clear(); }
+  void add(os::directory above, path::string_type name) {
+    last_ = new made_directory{std::move(above), std::move(name), std::move(last_)};
+  }
+  void keep() noexcept {
+    while (last_) last_ = std::move(last_->before);
+  }
+
+ private:
+  struct made_directory {
+    os::directory above;
+    path::string_type name;
+    owner<made_directory> before;
+  };
+  owner<made_directory> last_;
+};
+
+// What the files of a batch share: the directories that are open, by the path they were asked for with, and those made.
+struct open_directories {
+  struct entry {
+    os::directory dir;
+    path folder;
+    owner<entry> next;
+  };
+  made_directories made;  // first: removed after the handles are closed
+  owner<entry> first;
+
+  open_directories() noexcept = default;
+  open_directories(const open_directories&) = delete;
+  open_directories& operator=(const open_directories&) = delete;
+  ~open_directories() { close(); }
+  void close() noexcept {
+    while (first) first = std::move(first->next);
+  }
 };
 
 // Where a file lives, once symbolic links are dealt with: a directory handle, opened before the work, and a name in it.
 struct target {
   made_directories made;  // first: removed after the directory handle is closed
-  std::shared_ptr<const os::directory> dir;
-  path folder;  // the same directory as a path, as the caller and the symbolic links wrote it
+  os::directory opened;
+  const os::directory* dir = nullptr;  // `opened`, or another that outlives this
+  path folder;                         // the same directory as a path, as the caller and the symbolic links wrote it
   path::string_type name;
   os::info existing;  // kind::none: there is nothing yet
 
+  target() = default;
+  target(const target& beside, path::string_type other_name, const os::info& there = {})  // another name beside it
+      : dir(beside.dir), folder(beside.folder), name(std::move(other_name)), existing(there) {}
   bool exists() const noexcept { return existing.type != os::kind::none; }
+  path in_folder(const path::string_type& other_name) const { return folder / other_name; }
 };
+
+inline bool is_dot(os::view c) { return c.size() == 1 && c[0] == '.'; }
+inline bool is_dot_dot(os::view c) { return c.size() == 2 && c[0] == '.' && c[1] == '.'; }
 
 // Splits into parent and name; refuses what no file can be called.
 inline bool split_name(const path& file, path& parent, path::string_type& name, status& s) {
-  if (file.empty()) return s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  if (file.empty()) return s.fail("", std::errc::invalid_argument, "the path is empty");
   if (!os::without_nul(file, s)) return false;
-  const path leaf = file.filename();
-  if (leaf.empty() || leaf == "." || leaf == "..") return s.fail("", std::make_error_code(std::errc::is_a_directory));
   parent = file.parent_path();
-  name = leaf.native();
-  return true;
+  name = file.filename().native();
+  return !(name.empty() || is_dot(name) || is_dot_dot(name)) || s.fail("", std::errc::is_a_directory);
 }
 
 // With `durable` the entry of the new directory is synced in its parent.
@@ -3292,7 +3388,7 @@ inline bool make_one_directory(const path& p, bool durable, made_directories& ma
   if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
   std::error_code nowhere;
   const path full = std::filesystem::absolute(p, nowhere);  // the program may change its directory before we are done
-  made.entries.emplace_back(std::make_shared<const os::directory>(), full.native());
+  made.add({}, full.native());
   if (!durable) return true;
   const os::directory above = os::open_directory(p.parent_path(), s);
   return above.h && os::sync_directory(above, s);
@@ -3310,60 +3406,55 @@ inline bool make_parents(const path& dir, bool durable, made_directories& made, 
   return make_parents(above, durable, made, s) && (make(own = {}) || s.fail(own));
 }
 
-// The directories that a batch has open already, by the path they were asked for with.
-using open_directories = std::vector<std::pair<path, std::shared_ptr<const os::directory>>>;
-
-inline std::shared_ptr<const os::directory> open_folder(const path& folder, const write_options& options,
-                                                        made_directories& made, open_directories* known, status& s) {
-  if (known != nullptr) {
-    for (const auto& entry : *known) {
-      if (entry.first == folder) return entry.second;
-    }
+// Opens the directory of `t`, or finds it among those of a batch.
+inline bool open_folder(target& t, const path& folder, const write_options& options, open_directories* shared,
+                        status& s) {
+  t.folder = folder;
+  for (auto* entry = shared != nullptr ? shared->first.get() : nullptr; entry != nullptr; entry = entry->next.get()) {
+    if (entry->folder == folder) return t.dir = &entry->dir, true;
   }
   status own;
-  os::directory d = os::open_directory(folder, own);
-  if (!d.h && options.create_parents && own.missing()) {
+  t.opened = os::open_directory(folder, own);
+  if (!t.opened.h && options.create_parents && own.missing()) {
     own = {};
-    if (make_parents(folder, options.durable == durability::full, made, own)) d = os::open_directory(folder, own);
+    made_directories& made = shared != nullptr ? shared->made : t.made;
+    if (make_parents(folder, options.durable == durability::full, made, own)) {
+      t.opened = os::open_directory(folder, own);
+    }
   }
-  if (!d.h) return s.fail(own), nullptr;
-  auto shared = std::make_shared<const os::directory>(std::move(d));
-  if (known != nullptr) known->emplace_back(folder, shared);
-  return shared;
+  if (!t.opened.h) return s.fail(own);
+  t.dir = &t.opened;
+  if (shared != nullptr) {
+    shared->first = new open_directories::entry{std::move(t.opened), folder, std::move(shared->first)};
+    t.dir = &shared->first->dir;
+  }
+  return true;
 }
 
 constexpr int symlink_limit = 40;  // as Linux does
 
-inline bool locate(path file, const write_options& options, target& t, status& s, open_directories* known = nullptr) {
+inline bool locate(path file, const write_options& options, target& t, status& s, open_directories* shared = nullptr) {
   for (int links = 0; links <= symlink_limit; ++links) {
     path parent;
-    if (!split_name(file, parent, t.name, s)) return false;
-    t.dir = open_folder(parent, options, t.made, known, s);
-    t.folder = parent;
-    if (!t.dir) return false;
+    if (!split_name(file, parent, t.name, s) || !open_folder(t, parent, options, shared, s)) return false;
     status own;
     if (!os::get_info_at(*t.dir, t.name.c_str(), false, t.existing, own)) {
       t.existing = {};
       return own.missing() || s.fail(own);
     }
     if (t.existing.type != os::kind::symlink || options.symlinks == symlink_policy::replace) return true;
-    if (options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
+    if (options.symlinks == symlink_policy::refuse) return s.fail("", errc::is_symlink);
     path leads_to;
     if (!os::read_link_at(*t.dir, t.name.c_str(), leads_to, s)) return false;
     file = parent / leads_to;  // an absolute target replaces the parent
   }
-  return s.fail("", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+  return s.fail("", std::errc::too_many_symbolic_link_levels);
 }
 
 inline write_options where_it_is() {
   write_options options;
   options.create_parents = false;
   return options;
-}
-
-// Another name in the directory of `t`.
-inline target beside(const target& t, const path::string_type& name, const os::info& existing = {}) {
-  return {{}, t.dir, t.folder, name, existing};
 }
 
 // ---- names of companions
@@ -3374,30 +3465,33 @@ constexpr std::string_view hex_digits = "0123456789abcdef";
 
 inline path::string_type widen(std::string_view ascii) { return {ascii.begin(), ascii.end()}; }
 
-inline path::string_type hex(std::uint64_t bits) {
+inline std::string hex(std::uint64_t bits) {
   std::string text;
   for (unsigned shift = 64; shift > 0; shift -= 4) text += hex_digits[(bits >> (shift - 4)) & 15];
-  return widen(text);
+  return text;
 }
 
 // The name of a companion of `name`: lock, generation, backup. Where that would be longer than names may be, `name` is
 // cut and a hash of it tells it from others with the same beginning. `room`: the longest suffix of this family.
-inline path::string_type sibling_name(const path::string_type& prefix, const path::string_type& name,
-                                      const path::string_type& suffix, std::size_t room = 0) {
+inline path::string_type sibling_name(std::string_view prefix, const path::string_type& name, std::string_view suffix,
+                                      std::size_t room = 0) {
   constexpr std::size_t longest = 255;  // bytes, on Windows UTF-16 units
-  room = room > suffix.size() ? room : suffix.size();
-  if (prefix.size() + name.size() + room <= longest) return prefix + name + suffix;
-  std::uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
-  for (const auto unit : name) hash = (hash ^ static_cast<std::uint64_t>(unit)) * 0x100000001B3u;
-  std::size_t cut = longest - room - 17 - prefix.size();
-  if constexpr (sizeof(path::value_type) == 1) {
-    while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xC0u) == 0x80) --cut;  // not inside a character
+  room = prefix.size() + (room > suffix.size() ? room : suffix.size());
+  path::string_type out(prefix.begin(), prefix.end());
+  if (name.size() + room <= longest) {
+    out += name;
+  } else {
+    std::uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
+    for (const auto unit : name) hash = (hash ^ static_cast<std::uint64_t>(unit)) * 0x100000001B3u;
+    std::size_t cut = longest - room - 17;
+    if constexpr (sizeof(path::value_type) == 1) cut = whole_characters(name, cut);
+    out.append(name, 0, cut).append(widen("-" + hex(hash)));
   }
-  return prefix + name.substr(0, cut) + widen("-") + hex(hash) + suffix;
+  return out.append(suffix.begin(), suffix.end());
 }
 
 inline path::string_type temporary_name() {
-  return widen(temporary_prefix) + hex(os::random_bits()) + widen(temporary_suffix);
+  return widen(concat({temporary_prefix, hex(os::random_bits()), temporary_suffix}));
 }
 
 inline bool is_temporary_name(const path::string_type& name) {
@@ -3419,14 +3513,15 @@ struct replacement {
   os::info made;                 // the temporary file as it was made
   std::uint64_t written = 0;
 
-  replacement(target&& where, const write_options& how, const target* as = nullptr)
-      : t(std::move(where)), options(how), like(as) {}
+  explicit replacement(const write_options& how) : options(how) {}  // `t` is for locate()
+  replacement(const target& beside, const path::string_type& other_name, const write_options& how, const target* as)
+      : t(beside, other_name), options(how), like(as) {}
   replacement(const replacement&) = delete;
   replacement& operator=(const replacement&) = delete;
   ~replacement() { discard(); }
 
   const target& model() const noexcept { return like != nullptr ? *like : t; }
-  path shown() const { return t.folder / t.name; }
+  path shown() const { return t.in_folder(t.name); }
   void discard() noexcept {
     if (name.empty()) return;
     status ignored;
@@ -3454,12 +3549,12 @@ inline bool create_temporary(replacement& r, status& s) {
     if (locked && r.made.links > 0) return true;
     r.discard();  // a sweeper came between creation and lock
   }
-  return s.fail("open", std::make_error_code(std::errc::file_exists), "no free temporary name in 100 attempts");
+  return s.fail("open", std::errc::file_exists, "no free temporary name in 100 attempts");
 }
 
 inline bool begin(replacement& r, status& s) {
   const os::kind there = r.t.existing.type;
-  if (there != os::kind::none && !r.options.overwrite) return s.fail("", std::make_error_code(std::errc::file_exists));
+  if (there != os::kind::none && !r.options.overwrite) return s.fail("", std::errc::file_exists);
   const bool replaceable = there == os::kind::none || there == os::kind::regular || there == os::kind::symlink;
   if (!replaceable) return s.fail("", os::wrong_kind(there));
   return create_temporary(r, s);
@@ -3476,17 +3571,15 @@ inline bool write(replacement& r, std::string_view bytes, status& s) {
 inline bool seal(replacement& r, status& s) {
   const target& like = r.model();
   if (like.existing.type == os::kind::regular) {
-    write_report unwanted, &report = r.options.report != nullptr ? *r.options.report : unwanted;
-    const std::size_t before = report.not_kept.size();
-    os::copy_metadata(r.file, r.made, *like.dir, like.name.c_str(), like.existing, report, s);
-    for (std::size_t i = before; i < report.not_kept.size(); ++i) report.not_kept[i].file = r.shown();
+    const os::losses lost = {r.options.report, r.options.report != nullptr ? r.shown() : path()};
+    os::copy_metadata(r.file, r.made, *like.dir, like.name.c_str(), like.existing, lost, s);
   }
   if (r.options.permissions != std::filesystem::perms::unknown && !s.failed()) {
     os::set_mode(r.file, static_cast<unsigned>(r.options.permissions) & 07777u, s);
   }
   os::info now;
   if (s.failed() || !os::get_info(r.file, now, s)) return false;
-  if (now.size != r.written) return s.fail("fstat", make_error_code(errc::size_mismatch));
+  if (now.size != r.written) return s.fail("fstat", errc::size_mismatch);
   if (r.options.durable == durability::none) return os::report_close_errors(r.file, s);
   return os::sync_file(r.file, false, s);  // a new file's mode and owner belong to the version, too
 }
@@ -3497,20 +3590,25 @@ inline bool no_such_call(const std::error_code& code) {
          code == std::errc::not_supported || code == std::errc::operation_not_supported;
 }
 
-inline bool rename_without_clobber(const os::directory& d, os::name from, os::name to, status& s) {
+inline bool rename_over(const os::directory& d, const path::string_type& from, const path::string_type& to, status& s) {
+  return os::rename_at(d, from.c_str(), d, to.c_str(), os::rename_mode::replace, s);
+}
+
+inline bool rename_without_clobber(const os::directory& d, const path::string_type& from, const path::string_type& to,
+                                   status& s) {
   status own;
-  if (os::rename_at(d, from, d, to, os::rename_mode::keep, own)) return true;
+  if (os::rename_at(d, from.c_str(), d, to.c_str(), os::rename_mode::keep, own)) return true;
   if (!no_such_call(own.code)) return s.fail(own);
-  if (!os::link_at(d, from, to, s)) return false;  // does not clobber either
+  if (!os::link_at(d, from.c_str(), to.c_str(), s)) return false;  // does not clobber either
   status ignored;
-  os::unlink_at(d, from, ignored);
+  os::unlink_at(d, from.c_str(), ignored);
   return true;
 }
 
 // ---- generations
 
 inline path::string_type generation_name(const path::string_type& name, unsigned n) {
-  return sibling_name({}, name, widen(".gen-" + std::to_string(n)));
+  return sibling_name("", name, ".gen-" + std::to_string(n));
 }
 
 inline bool same_bytes(const os::directory& d, const path::string_type& a, const path::string_type& b) {
@@ -3533,7 +3631,7 @@ inline bool copy_file(const os::directory& d, const path::string_type& from, con
                       const replacement& like, status& s) {
   const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, s);
   if (!source) return false;
-  replacement copy(beside(like.t, to), like.options, &like.t);
+  replacement copy(like.t, to, like.options, &like.t);
   if (!create_temporary(copy, s)) return false;
   std::string buffer(65536, '\0');
   for (;;) {
@@ -3542,7 +3640,7 @@ inline bool copy_file(const os::directory& d, const path::string_type& from, con
     if (n == 0) break;
     if (!write(copy, {buffer.data(), static_cast<std::size_t>(n)}, s)) return false;
   }
-  if (!seal(copy, s) || !os::rename_at(d, copy.name.c_str(), d, to.c_str(), os::rename_mode::replace, s)) return false;
+  if (!seal(copy, s) || !rename_over(d, copy.name, to, s)) return false;
   copy.name.clear();
   return true;
 }
@@ -3565,7 +3663,7 @@ inline bool keep_generations(const replacement& r, status& s) {
     if (own.missing()) return true;
     // Two names in one directory are on one device, unless one of them is a mount point.
     if (own.code == std::errc::cross_device_link) {
-      return s.fail("link", std::make_error_code(std::errc::device_or_resource_busy), mount_point_note);
+      return s.fail("link", std::errc::device_or_resource_busy, mount_point_note);
     }
     if (same_bytes(d, r.t.name, newest)) return true;
     if (!copy_file(d, r.t.name, spare, r, s)) return false;  // no links here
@@ -3575,8 +3673,7 @@ inline bool keep_generations(const replacement& r, status& s) {
   for (unsigned n = r.options.generations; n > 0 && moved; --n) {
     const auto newer = n > 1 ? generation_name(r.t.name, n - 1) : spare, older = generation_name(r.t.name, n);
     status here;
-    moved =
-        os::rename_at(d, newer.c_str(), d, older.c_str(), os::rename_mode::replace, here) || (n > 1 && here.missing());
+    moved = rename_over(d, newer, older, here) || (n > 1 && here.missing());
     if (!moved) own = here;
   }
   status ignored;  // also after success: renaming one name of a file to another of its names leaves both
@@ -3584,91 +3681,6 @@ inline bool keep_generations(const replacement& r, status& s) {
   if (moved) return true;
   if (!own.missing()) return s.fail(own);
   return os::link_at(d, r.t.name.c_str(), newest.c_str(), s);  // a sweeper was quicker
-}
-
-// ---- publishing
-
-// The new version is in its place.
-inline void published(replacement& r) {
-  r.name.clear();
-  r.file.close();
-  r.t.made.keep();
-}
-
-// The rename. From here on the new version is visible.
-inline bool publish(replacement& r, status& s) {
-  const os::directory& d = *r.t.dir;
-  if (r.options.generations > 0 && r.t.existing.type == os::kind::regular && !keep_generations(r, s)) return false;
-  const bool done = patiently(r.options.retry_for, s, [&](status& own) {
-    if (!r.options.overwrite) return rename_without_clobber(d, r.name.c_str(), r.t.name.c_str(), own);
-    if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::replace, own)) return true;
-    if (own.code == std::errc::device_or_resource_busy) own.note = mount_point_note;
-    return false;
-  });
-  if (done) published(r);
-  return done;
-}
-
-// Puts what an exchange displaced back in its place. Who replaces the file meanwhile wins: then his version is what the
-// next exchange displaces, and goes back in turn.
-inline bool put_back(replacement& r, status& s) {
-  const os::directory& d = *r.t.dir;
-  for (os::info in_place = r.made, going_back, out;; in_place = going_back) {
-    status unseen;
-    os::get_info_at(d, r.name.c_str(), false, going_back, unseen);
-    if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, s) && !unseen.failed() &&
-        os::get_info_at(d, r.name.c_str(), false, out, unseen)) {
-      if (out.same_file(in_place)) return true;
-      continue;
-    }
-    s.fail(unseen);
-    s.note = "the other version is in " + to_utf8(r.name);
-    r.name.clear();  // it may not be ours to remove
-    return false;
-  }
-}
-
-// Publishes only over the file that the caller knows: `as_expected(name, status)` looks at it. Where the system can
-// exchange two names, that is what was displaced, so that no other writer falls in between; elsewhere it is the file as
-// it is just before the rename. `conflict`, with `s` clear: it is another one, and stays.
-template <class F>
-bool publish_over(replacement& r, bool& conflict, F&& as_expected, status& s) {
-  const os::directory& d = *r.t.dir;
-  status own;
-  if (!os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
-    conflict = own.missing();
-    if (conflict) return false;
-    if (own.code == std::errc::device_or_resource_busy) own.note = mount_point_note;
-    if (!no_such_call(own.code)) return s.fail(own);
-    conflict = !as_expected(r.t.name, s);
-    return !s.failed() && !conflict && publish(r, s);
-  }
-  if (!as_expected(r.name, s)) {
-    status astray;
-    conflict = put_back(r, astray) && !s.failed();
-    if (astray.failed()) s = astray;
-    return false;
-  }
-  r.discard();  // the old version
-  published(r);
-  return true;
-}
-
-inline bool sync_after_rename(const replacement& r, status& s) {
-  status own;
-  return r.options.durable != durability::full || os::sync_directory(*r.t.dir, own) || not_durable(s, own);
-}
-
-// The whole protocol for a target that has been located; also what confined_dir uses.
-inline bool replace_target(target&& t, std::string_view content, const write_options& options, status& s,
-                           const target* like = nullptr) {
-  replacement r(std::move(t), options, like);
-  return begin(r, s) && write(r, content, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
-}
-
-inline bool replace_file(const path& file, std::string_view content, const write_options& options, status& s) {
-  target t;
-  return locate(file, options, t, s) && replace_target(std::move(t), content, options, s);
 }
 
 // ---- reading
@@ -3689,15 +3701,17 @@ inline bool check_path(const path& p, status& s) {
   return split_name(p, parent, name, s);
 }
 
+constexpr std::chrono::milliseconds read_patience{500};
+
 inline bool read_named(const os::directory& d, os::name name, os::info& i, std::string& out, status& s) {
-  const auto attempt = [&](status& own) {
+  int stale = 0;
+  for (patience waiting(read_patience);;) {
+    status own;
     const os::handle h = os::open_at(d, name, os::read_only, own);
-    return h && read_regular(h, i, out, own);
-  };
-  constexpr std::chrono::milliseconds budget{500};
-  status own;
-  if (patiently(budget, own, attempt)) return true;
-  return (os::stale(own.code) && patiently(budget, own = {}, attempt)) || s.fail(own);
+    if (h && read_regular(h, i, out, own)) return true;
+    if (os::stale(own.code) && ++stale < 2) continue;
+    if (!waiting.again(own, s)) return false;
+  }
 }
 
 inline bool read_file(const path& file, std::string& out, status& s) {
@@ -3711,12 +3725,101 @@ inline std::string text_of(const path& file, status& s) {
   return text;
 }
 
+// ---- publishing
+
+// The new version is in its place.
+inline void published(replacement& r) {
+  r.name.clear();
+  r.file.close();
+  r.t.made.keep();
+}
+
+// The rename. From here on the new version is visible.
+inline bool publish(replacement& r, status& s) {
+  const os::directory& d = *r.t.dir;
+  if (r.options.generations > 0 && r.t.existing.type == os::kind::regular && !keep_generations(r, s)) return false;
+  for (patience waiting(r.options.retry_for);;) {
+    status own;
+    const auto rename = r.options.overwrite ? rename_over : rename_without_clobber;
+    if (rename(d, r.name, r.t.name, own)) return published(r), true;
+    if (own.code == std::errc::device_or_resource_busy) own.explain(mount_point_note);
+    if (!waiting.again(own, s)) return false;
+  }
+}
+
+// Puts what an exchange displaced back in its place. Who replaces the file meanwhile wins: then his version is what the
+// next exchange displaces, and goes back in turn.
+inline bool put_back(replacement& r, status& s) {
+  const os::directory& d = *r.t.dir;
+  for (os::info in_place = r.made, going_back, out;; in_place = going_back) {
+    status unseen;
+    os::get_info_at(d, r.name.c_str(), false, going_back, unseen);
+    if (os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, s) && !unseen.failed() &&
+        os::get_info_at(d, r.name.c_str(), false, out, unseen)) {
+      if (out.same_file(in_place)) return true;
+      continue;
+    }
+    s.fail(unseen);
+    s.explain("the other version is in " + to_utf8(r.name));
+    r.name.clear();  // it may not be ours to remove
+    return false;
+  }
+}
+
+// Whether a file reads `text`; with `as`, whether it is that one besides.
+inline bool holds(const os::directory& d, const path::string_type& name, std::string_view text, const os::info* as,
+                  status& s) {
+  const os::handle h = os::open_at(d, name.c_str(), os::read_only | os::no_follow, s);
+  os::info i;
+  std::string now;
+  return h && os::get_info(h, i, s) && (as == nullptr || i.same_file(*as)) && read_regular(h, i, now, s) && now == text;
+}
+
+// Publishes only over the file that the caller knows: it holds `expected`. Where the system can exchange two names, the
+// one that was displaced is looked at, so that no other writer falls in between; elsewhere it is the file as it is just
+// before the rename. `conflict`, with `s` clear: it is another one, and stays.
+inline bool publish_over(replacement& r, bool& conflict, std::string_view expected, const os::info* as, status& s) {
+  const os::directory& d = *r.t.dir;
+  status own;
+  if (!os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
+    conflict = own.missing();
+    if (conflict) return false;
+    if (own.code == std::errc::device_or_resource_busy) own.explain(mount_point_note);
+    if (!no_such_call(own.code)) return s.fail(own);
+    conflict = !holds(d, r.t.name, expected, as, s);
+    return !s.failed() && !conflict && publish(r, s);
+  }
+  if (!holds(d, r.name, expected, as, s)) {
+    status astray;
+    conflict = put_back(r, astray) && !s.failed();
+    if (astray.failed()) s = astray;
+    return false;
+  }
+  r.discard();  // the old version
+  published(r);
+  return true;
+}
+
+inline bool sync_after_rename(const replacement& r, status& s) {
+  status own;
+  return r.options.durable != durability::full || os::sync_directory(*r.t.dir, own) || not_durable(s, own);
+}
+
+// The whole protocol for a target that has been located; also what confined_dir uses.
+inline bool replace(replacement& r, std::string_view content, status& s) {
+  return begin(r, s) && write(r, content, s) && seal(r, s) && publish(r, s) && sync_after_rename(r, s);
+}
+
+inline bool replace_file(const path& file, std::string_view content, const write_options& options, status& s) {
+  replacement r(options);
+  return locate(file, options, r.t, s) && replace(r, content, s);
+}
+
 // ---- many files at once, and what crashed writers left
 
 struct staged_batch {
   write_options options;
-  made_directories made;
-  open_directories directories;
+  open_directories shared;
   std::vector<owner<replacement>> files;
   std::size_t committed = 0;
   path failed;    // what the last commit() failed at
@@ -3726,9 +3829,9 @@ struct staged_batch {
 // Frees the descriptors of what is staged. The lock on an open temporary file is what tells a sweeper that its writer
 // lives; for those that are closed, a shared lock on their directory does.
 inline bool settle(staged_batch& batch, status& s) {
-  for (const auto& entry : batch.directories) {
+  for (const auto* entry = batch.shared.first.get(); entry != nullptr; entry = entry->next.get()) {
     status cannot_lock;  // then no sweeper can either
-    os::lock_directory(*entry.second, true, true, cannot_lock);
+    os::lock_directory(entry->dir, true, true, cannot_lock);
   }
   for (const auto& r : batch.files) {
     if (r->file && !seal(*r, s)) {
@@ -3742,13 +3845,8 @@ inline bool settle(staged_batch& batch, status& s) {
 }
 
 inline bool stage_once(staged_batch& batch, const path& file, std::string_view content, status& s) {
-  target t;
-  const bool located = locate(file, batch.options, t, s, &batch.directories);
-  for (auto& made : t.made.entries) batch.made.entries.push_back(std::move(made));  // the open handles are its, too
-  t.made.keep();
-  if (!located) return false;
-  owner<replacement> r(new replacement(std::move(t), batch.options));
-  if (!begin(*r, s) || !write(*r, content, s)) return false;
+  owner<replacement> r(new replacement(batch.options));
+  if (!locate(file, batch.options, r->t, s, &batch.shared) || !begin(*r, s) || !write(*r, content, s)) return false;
   os::start_writeback(r->file);
   batch.files.push_back(std::move(r));
   return true;
@@ -3763,33 +3861,38 @@ inline bool stage(staged_batch& batch, const path& file, std::string_view conten
   return settle(batch, s) && stage_once(batch, file, content, s);
 }
 
-inline bool commit(staged_batch& batch, status& s) {
+inline bool publish_all(staged_batch& batch, status& s) {
   batch.committed = 0;
-  const auto files = std::exchange(batch.files, {});
-  const open_directories directories = std::exchange(batch.directories, {});
   s = std::exchange(batch.doomed, {});
   if (s.failed()) return false;
-  for (const auto& r : files) {
+  for (const auto& r : batch.files) {
     if (!r->file || seal(*r, s)) continue;
     batch.failed = r->shown();
     return false;
   }
-  for (const auto& r : files) {
+  for (const auto& r : batch.files) {
     if (!publish(*r, s)) {
       batch.failed = r->shown();
       break;
     }
     ++batch.committed;
-    batch.made.keep();
+    batch.shared.made.keep();
   }
   if (batch.committed == 0 || batch.options.durable != durability::full) return !s.failed();
-  for (const auto& entry : directories) {
+  for (const auto* entry = batch.shared.first.get(); entry != nullptr; entry = entry->next.get()) {
     status own;
-    if (os::sync_directory(*entry.second, own)) continue;
-    if (!s.failed()) batch.failed = entry.first.empty() ? path(".") : entry.first;
+    if (os::sync_directory(entry->dir, own)) continue;
+    if (!s.failed()) batch.failed = entry->folder.empty() ? path(".") : entry->folder;
     not_durable(s, own);
   }
   return !s.failed();
+}
+
+inline bool commit(staged_batch& batch, status& s) {
+  const bool done = publish_all(batch, s);
+  batch.files.clear();
+  batch.shared.close();
+  return done;
 }
 
 inline bool remove_if_stale(const os::directory& d, os::name n) {
@@ -3803,7 +3906,7 @@ inline bool remove_if_stale(const os::directory& d, os::name n) {
 }
 
 inline std::size_t sweep(const path& directory, status& s) {
-  if (directory.empty()) s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  if (directory.empty()) s.fail("", std::errc::invalid_argument, "the path is empty");
   const os::directory d = s.failed() ? os::directory() : os::open_directory(directory, s);
   std::vector<path::string_type> names;  // removing while listing may skip entries
   status held;  // by a batch that has closed its temporary files
@@ -3843,23 +3946,21 @@ MEMORIA_FS_INLINE bool atomic_file::is_open() const noexcept { return static_cas
 namespace detail {
 
 inline owner<replacement> open_replacement(const path& file, const write_options& options, status& s) {
-  target t;
-  if (!locate(file, options, t, s)) return nullptr;
-  owner<replacement> work(new replacement(std::move(t), options));
-  if (!begin(*work, s)) work = nullptr;
+  owner<replacement> work(new replacement(options));
+  if (!locate(file, options, work->t, s) || !begin(*work, s)) work = nullptr;
   return work;
 }
 
 // Each step abandons the replacement when it fails: a file of which a part is missing must never be committed.
 inline bool write_step(owner<replacement>& work, std::string_view bytes, status& s) {
-  if (!work) return s.fail("write", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  if (!work) return s.fail("write", std::errc::bad_file_descriptor, "not open");
   if (write(*work, bytes, s)) return true;
   work = nullptr;
   return false;
 }
 
 inline bool commit_step(owner<replacement>& work, status& s) {
-  if (!work) return s.fail("commit", std::make_error_code(std::errc::bad_file_descriptor), "not open");
+  if (!work) return s.fail("commit", std::errc::bad_file_descriptor, "not open");
   const bool done = seal(*work, s) && publish(*work, s) && sync_after_rename(*work, s);
   work = nullptr;
   return done;
@@ -3940,20 +4041,14 @@ MEMORIA_FS_INLINE void write_batch::commit() {
 
 namespace detail {
 
-using deadline = std::optional<clock::time_point>;
-
-inline deadline deadline_in(std::chrono::milliseconds timeout) {
-  return timeout == forever ? std::nullopt : deadline(from_now(timeout));
-}
-
 // Waits in the kernel without a deadline; with one it polls, because flock has none.
-inline bool wait_for_lock(const os::handle& h, lock_mode mode, const deadline& until, status& s) {
+inline bool wait_for_lock(const os::handle& h, lock_mode mode, deadline until, status& s) {
   const bool shared = mode == lock_mode::shared;
-  if (!until) return os::lock(h, shared, true, s);
-  for (pauses waits(*until);;) {
+  if (until == INT64_MAX) return os::lock(h, shared, true, s);
+  for (pauses waits(until);;) {
     if (os::lock(h, shared, false, s)) return true;
     if (s.failed()) return false;
-    if (!waits.pause()) return s.fail("flock", make_error_code(errc::lock_timeout));
+    if (!waits.pause()) return s.fail("flock", errc::lock_timeout);
   }
 }
 
@@ -3972,9 +4067,8 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
   h = os::open_at(d, name, os::read_write | os::no_follow | os::create, own, 0666);
   if (h && guarded.type == os::kind::regular) {
     os::info made;
-    write_report unwanted;
     status best_effort;
-    if (os::get_info(h, made, best_effort)) os::copy_owner(h, made, guarded, unwanted);
+    if (os::get_info(h, made, best_effort)) os::copy_owner(h, made, guarded, {nullptr, {}});
     os::set_mode(h, guarded.mode & 0666u, best_effort);
   }
   if (h) return h;
@@ -3983,7 +4077,7 @@ inline os::handle open_lock_file(const os::directory& d, os::name name, bool cre
 }
 
 // Takes the lock and makes sure that its file still has its name: a lock on a deleted file excludes nobody.
-inline os::handle lock_named(const os::directory& d, os::name name, const lock_options& options, const deadline& until,
+inline os::handle lock_named(const os::directory& d, os::name name, const lock_options& options, deadline until,
                              const os::info& guarded, status& s) {
   for (;;) {
     os::handle h = open_lock_file(d, name, options.create, guarded, s);
@@ -4007,13 +4101,13 @@ inline std::intptr_t lock_file(const path& file, const lock_options& options, st
 }
 
 inline path::string_type lock_name(const path::string_type& name) {
-  return sibling_name(widen("."), name, widen(".lock"));
+  return sibling_name(".", name, ".lock");
 }
 
 inline path lock_path_of(const path& file, status& s) {
   target t;
   if (!locate(file, where_it_is(), t, s)) return {};
-  return t.folder / lock_name(t.name);
+  return t.in_folder(lock_name(t.name));
 }
 
 }  // namespace detail
@@ -4091,13 +4185,13 @@ inline os::handle open_log(const os::directory& d, os::name name, bool readable,
     if (h) return h;
     if (!created || own.code != std::errc::file_exists) return s.fail(own), os::handle();
   }
-  return s.fail("open", make_error_code(errc::changed_meanwhile)), os::handle();
+  return s.fail("open", errc::changed_meanwhile), os::handle();
 }
 
 // The entry itself, under the lock. `still_named(info)` says whether the log's name leads to the file we have locked;
 // if not, `moved` is set and the caller looks for the log again. `sync_name` syncs its directory.
 template <class Named, class Sync>
-bool append_locked(const os::handle& h, std::string_view content, const append_options& options, const deadline& until,
+bool append_locked(const os::handle& h, std::string_view content, const append_options& options, deadline until,
                    bool& moved, Named&& still_named, Sync&& sync_name, status& s) {
   os::info log;
   status own;
@@ -4139,7 +4233,7 @@ inline void remove_empty_log(const os::directory& d, os::name name, const os::ha
 // Appends to `name` in `d`, which is made if it is missing.
 template <class Named>
 bool append_once(const os::directory& d, os::name name, std::string_view content, const append_options& options,
-                 const deadline& until, bool& moved, Named&& still_named, status& s) {
+                 deadline until, bool& moved, Named&& still_named, status& s) {
   bool created = false;
   const os::handle h = open_log(d, name, options.whole_lines, created, s);
   if (!h) return false;
@@ -4152,7 +4246,7 @@ bool append_once(const os::directory& d, os::name name, std::string_view content
 
 // Makes the log, where its symbolic links lead.
 template <class Named>
-bool append_to_new(const path& file, std::string_view content, const append_options& options, const deadline& until,
+bool append_to_new(const path& file, std::string_view content, const append_options& options, deadline until,
                    bool& moved, Named&& still_named, status& s) {
   write_options where;
   where.create_parents = options.create_parents;
@@ -4874,9 +4968,6 @@ inline os::view next_component(const path::string_type& p, std::size_t& at) {
   return os::view(p).substr(begin, at++ - begin);
 }
 
-inline bool is_dot(os::view c) { return c.size() == 1 && c[0] == '.'; }
-inline bool is_dot_dot(os::view c) { return c.size() == 2 && c[0] == '.' && c[1] == '.'; }
-
 // `p`, absolute, without empty components, "." and "..": the right answer only where no component is a link.
 inline path::string_type lexically(const path::string_type& p) {
   path::string_type out;
@@ -5017,9 +5108,7 @@ class confined_walk {
     }
   }
 
-  static bool leave(std::string note, status& s) {
-    return s.fail("", make_error_code(errc::unsafe_path), std::move(note));
-  }
+  static bool leave(std::string_view note, status& s) { return s.fail("", errc::unsafe_path, note); }
 
   // The last component: looked at, followed only if it is a link.
   bool finish(const path::string_type& component, place& out, bool& again, status& s) {
@@ -5051,24 +5140,21 @@ class confined_walk {
     const bool create = may_create && options_.made != nullptr && own.missing();
     if (!create) return s.fail(own);
     own = {};
-    if (os::make_directory_at(*here(), component.c_str(), own)) {
-      options_.made->entries.emplace_back(here(), component);
-      if (options_.durable && !sync_here(s)) return false;
+    os::directory same = os::syncable(*here(), own);
+    if (same.h && os::make_directory_at(*here(), component.c_str(), own)) {
+      const bool synced = !options_.durable || os::sync_directory(same, s);
+      options_.made->add(std::move(same), component);
+      if (!synced) return false;
     } else if (own.code != std::errc::file_exists || ++links_ > symlink_limit) {  // others may be quicker, not for ever
       return s.fail(own);
     }
     return continue_with(component + remaining);
   }
 
-  bool sync_here(status& s) const {
-    const os::directory same = os::syncable(*here(), s);
-    return same.h && os::sync_directory(same, s);
-  }
-
   // Puts the text of a link in the place of its name. `remaining` begins with a separator if the link must lead to a
   // directory, so that "link/" is never taken for the link itself.
   bool follow(const path::string_type& component, const path::string_type& remaining, status& s) {
-    if (++links_ > symlink_limit) return s.fail("", std::make_error_code(std::errc::too_many_symbolic_link_levels));
+    if (++links_ > symlink_limit) return s.fail("", std::errc::too_many_symbolic_link_levels);
     path target;
     status own;
     if (!os::read_link_at(*here(), component.c_str(), target, own)) {
@@ -5077,7 +5163,7 @@ class confined_walk {
       if (!os::get_info_at(*here(), component.c_str(), false, now, s)) return false;
       const bool changed = now.type == os::kind::directory || now.type == os::kind::symlink || remaining.empty();
       return changed ? continue_with(component + remaining)
-                     : s.fail("open", std::make_error_code(std::errc::not_a_directory));
+                     : s.fail("open", std::errc::not_a_directory);
     }
     if (target.is_absolute()) {
       return leave("\"" + to_utf8(component) + "\" leads to \"" + to_utf8(target) + "\"", s);
@@ -5106,9 +5192,9 @@ class confined_walk {
 // The system's form of a name; what no system call should ever see is refused here.
 inline bool confined_name(const confined_root* root, std::string_view name, path::string_type& out, status& s) {
   constexpr std::size_t longest = 4095;  // Linux's PATH_MAX, here on every system
-  const auto unsafe = [&](const char* why) { return s.fail("", make_error_code(errc::unsafe_path), why); };
-  if (root == nullptr) return s.fail("", std::make_error_code(std::errc::bad_file_descriptor), "not open");
-  if (name.size() > longest) return s.fail("", std::make_error_code(std::errc::filename_too_long));
+  const auto unsafe = [&](const char* why) { return s.fail("", errc::unsafe_path, why); };
+  if (root == nullptr) return s.fail("", std::errc::bad_file_descriptor, "not open");
+  if (name.size() > longest) return s.fail("", std::errc::filename_too_long);
   if (name.find('\0') != std::string_view::npos) return unsafe("a NUL");
   if (!append_native(out, name)) return unsafe("not UTF-8");
   if (out.empty()) out = path::string_type(1, '.');
@@ -5123,7 +5209,7 @@ inline bool open_in_one_step(const confined_root& root, const path::string_type&
     place ignored;
     status why;
     confined_walk(root.top, name, {}).run(ignored, why);
-    if (why.code == errc::unsafe_path) s.note = why.note;
+    if (why.code == errc::unsafe_path) s.explain(why.note);
   }
   return true;
 }
@@ -5140,16 +5226,17 @@ inline bool read_once(const confined_root& root, const path::string_type& name, 
     if (h) return read_regular(h, out, s);
     if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own);
   }
-  return s.fail("open", make_error_code(errc::changed_meanwhile));  // a link each time, just after it was none
+  return s.fail("open", errc::changed_meanwhile);  // a link each time, just after it was none
 }
 
 inline std::string read_beneath(const confined_root* root, std::string_view name, status& s) {
   path::string_type native;
   std::string content;
-  if (confined_name(root, name, native, s)) {
-    patiently(std::chrono::milliseconds{500}, s, [&](status& own) { return read_once(*root, native, content, own); });
+  if (!confined_name(root, name, native, s)) return content;
+  for (patience waiting(read_patience);;) {
+    status own;
+    if (read_once(*root, native, content, own) || !waiting.again(own, s)) return content;
   }
-  return content;
 }
 
 inline bool exists_beneath(const confined_root* root, std::string_view name, status& s) {
@@ -5212,9 +5299,12 @@ inline bool write_beneath(const confined_root* root, std::string_view name, std:
   place p;
   if (!find_beneath(*root, native, how, p, s)) return false;
   const bool is_link = p.existing.type == os::kind::symlink;
-  if (is_link && options.symlinks == symlink_policy::refuse) return s.fail("", make_error_code(errc::is_symlink));
-  target t{{}, std::move(p.dir), {}, std::move(p.name), p.existing};
-  const bool done = replace_target(std::move(t), content, options, s);
+  if (is_link && options.symlinks == symlink_policy::refuse) return s.fail("", errc::is_symlink);
+  replacement r(options);
+  r.t.dir = p.dir.get();
+  r.t.name = std::move(p.name);
+  r.t.existing = p.existing;
+  const bool done = replace(r, content, s);
   if (done || s.code == errc::not_durable) made.keep();
   return done;
 }
@@ -5289,7 +5379,7 @@ inline std::vector<std::string> list_beneath(const confined_root* root, std::str
 }
 
 inline owner<confined_root> open_root(const path& directory, status& s) {
-  if (directory.empty()) s.fail("", std::make_error_code(std::errc::invalid_argument), "the path is empty");
+  if (directory.empty()) s.fail("", std::errc::invalid_argument, "the path is empty");
   if (s.failed() || !os::without_nul(directory, s)) return nullptr;
   os::directory d = os::open_root(directory, s);
   if (!d.h) return nullptr;
@@ -6499,12 +6589,12 @@ class state_lock {
   state_lock& operator=(const state_lock&) = delete;
   ~state_lock() { release(); }
 
-  bool acquire(const target& t, const deadline& until, status& s) {
+  bool acquire(const target& t, deadline until, status& s) {
     const path::string_type name = lock_name(t.name);
     status missing;
     if (os::get_info_at(*t.dir, name.c_str(), false, node_.file, missing)) {
       for (const held_lock* held = held_by_this_thread(); held != nullptr; held = held->next) {
-        if (held->file.same_file(node_.file)) return s.fail("", make_error_code(errc::lock_nested));
+        if (held->file.same_file(node_.file)) return s.fail("", errc::lock_nested);
       }
     }
     os::handle h = lock_named(*t.dir, name.c_str(), lock_options{}, until, t.existing, s);
@@ -6527,7 +6617,7 @@ class state_lock {
 };
 
 // Finds the target and takes its lock, again if a symbolic link was pointed elsewhere while we waited.
-inline bool lock_state(const path& file, const write_options& options, const deadline& until, target& t,
+inline bool lock_state(const path& file, const write_options& options, deadline until, target& t,
                        state_lock& lock, status& s) {
   for (;;) {
     if (!locate(file, options, t, s)) return false;
@@ -6571,7 +6661,7 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
 // ---- setting aside and recovering
 
 // `now`: since 1970.
-inline path::string_type backup_stamp(std::chrono::system_clock::duration now) {
+inline std::string backup_stamp(std::chrono::system_clock::duration now) {
   // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
   // thread-safe, and its safe variants read the time zone's file first.
   const long long seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -6584,35 +6674,34 @@ inline path::string_type backup_stamp(std::chrono::system_clock::duration now) {
   std::snprintf(text, sizeof text, ".bak-%04lld%02lld%02lldT%02lld%02lld%02lldZ",
                 year_of_era + era * 400 + (month <= 2 ? 1 : 0), month, of_year - (153 * from_march + 2) / 5 + 1,
                 of_day / 3600, of_day / 60 % 60, of_day % 60);
-  return widen(text);
+  return text;
 }
 
-inline path::string_type backup_name(const target& t, const path::string_type& suffix) {
+inline path::string_type backup_name(const target& t, std::string_view suffix) {
   constexpr std::size_t room = 26;  // .bak-YYYYMMDDTHHMMSSZ-NNNN
-  return sibling_name({}, t.name, suffix, room);
+  return sibling_name("", t.name, suffix, room);
 }
 
-// Finds a backup name that nobody has: `attempt(name, status)` takes it, or fails with file_exists. Only then it is in
-// `backup`.
-template <class F>
-bool under_free_name(const target& t, path::string_type& backup, F&& attempt, status& s) {
-  const path::string_type stamp = backup_stamp(std::chrono::system_clock::now().time_since_epoch());
+// Keeps the corrupt file under a backup name that nobody has, or a durable copy of the bytes that were judged. Only when
+// that is done, the name is in `backup`.
+inline bool back_up(const target& t, const loaded* copied, path::string_type& backup, status& s) {
+  const target like(t, t.name, copied != nullptr ? copied->file : t.existing);
+  const std::string stamp = backup_stamp(std::chrono::system_clock::now().time_since_epoch());
   for (unsigned n = 0; n < 10000; ++n) {
-    path::string_type name = backup_name(t, n == 0 ? stamp : stamp + widen("-" + std::to_string(n)));
+    path::string_type name = backup_name(t, n == 0 ? stamp : stamp + "-" + std::to_string(n));
     status own;
-    if (attempt(name, own)) return backup = std::move(name), true;
+    if (copied != nullptr) {
+      write_options options;
+      options.overwrite = false;
+      replacement copy(t, name, options, &like);
+      replace(copy, copied->text, own);
+    } else {
+      rename_without_clobber(*t.dir, t.name, name, own);
+    }
+    if (!own.failed()) return backup = std::move(name), true;
     if (own.code != std::errc::file_exists) return s.fail(own);
   }
-  return s.fail("rename", std::make_error_code(std::errc::file_exists), "no free backup name");
-}
-
-// Is it the file whose bytes were judged? Same file, same bytes.
-inline bool holds_what_was_read(const target& t, const path::string_type& name, const loaded& judged, status& s) {
-  const os::handle h = os::open_at(*t.dir, name.c_str(), os::read_only | os::no_follow, s);
-  os::info i;
-  std::string bytes;
-  return h && os::get_info(h, i, s) && i.same_file(judged.file) && os::read_all(h, i.size, bytes, s) &&
-         bytes == judged.text;
+  return s.fail("rename", std::errc::file_exists, "no free backup name");
 }
 
 // YYYYMMDDTHHMMSSZ, or that and -N: what under_free_name puts behind ".bak-". Other names with that are the user's own.
@@ -6626,22 +6715,23 @@ inline bool is_backup_stamp(const path::string_type& text) {
   return size == 16 || (text[16] == '-' && size > 17 && digits(17, size));
 }
 
-// Keeps the newest `keep` backups: by the second in their names, within one second by the number behind it.
+// Keeps the newest `keep` backups: by the second in their names, within one second by the number behind it, of which
+// the longer is the greater.
 inline void prune_backups(const target& t, unsigned keep) {
   if (keep == 0) return;
-  using text = path::string_type;
-  const text prefix = backup_name(t, widen(".bak-"));
-  std::vector<std::pair<text, std::pair<std::size_t, text>>> backups;
+  const path::string_type prefix = backup_name(t, ".bak-");
+  const std::size_t second = prefix.size() + 16;
+  std::vector<path::string_type> backups;  // the size of the name behind the second puts them in order
   status ignored;
   os::list(*t.dir, [&](os::name n, os::kind) {
-    const text name = n;
+    path::string_type name = n;
     if (name.compare(0, prefix.size(), prefix) == 0 && is_backup_stamp(name.substr(prefix.size())))
-      backups.push_back({name.substr(0, name.rfind('Z')), {name.size(), name}});
+      backups.push_back(name.insert(second, 1, static_cast<path::value_type>(name.size())));
     return true;
   }, ignored);
   sort_by_merging(backups);
   for (std::size_t i = 0; i + keep < backups.size(); ++i)
-    os::unlink_at(*t.dir, backups[i].second.second.c_str(), ignored);
+    os::unlink_at(*t.dir, backups[i].erase(second, 1).c_str(), ignored);
 }
 
 // The newest generation that is good: `previous.existed` is false if there is none. One that cannot be read is an
@@ -6657,26 +6747,13 @@ inline bool find_generation(const target& t, const recovery_options& options, lo
   return true;
 }
 
-// Where a generation takes the corrupt file's place, a durable copy of the bytes that were judged is made first.
-inline bool copy_aside(const target& t, const loaded& judged, path::string_type& backup, status& s) {
-  const target like = beside(t, t.name, judged.file);
-  write_options options;
-  options.overwrite = false;
-  return under_free_name(t, backup, [&](const path::string_type& name, status& own) {
-    return replace_target(beside(t, name), judged.text, options, own, &like);
-  }, s);
-}
-
 // The good generation becomes the current version again, in one step: at no moment is there no state, which the next
 // reader would take for a new beginning. `moved`: somebody has replaced the corrupt file meanwhile; his is to be read.
 inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous, const target& generation,
                                path::string_type& backup, bool& moved, status& s) {
-  const auto as_judged = [&](const path::string_type& name, status& own) {
-    return holds_what_was_read(t, name, judged, own);
-  };
-  replacement r(beside(t, t.name), write_options(), &generation);
-  if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !copy_aside(t, judged, backup, s)) return false;
-  if (publish_over(r, moved, as_judged, s)) return sync_after_rename(r, s);
+  replacement r(t, t.name, write_options(), &generation);
+  if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !back_up(t, &judged, backup, s)) return false;
+  if (publish_over(r, moved, judged.text, &judged.file, s)) return sync_after_rename(r, s);
   status ignored;  // the copy goes, unless nobody knows whether the corrupt file is in its place or was replaced
   if (!r.name.empty()) os::unlink_at(*t.dir, std::exchange(backup, {}).c_str(), ignored);
   return false;
@@ -6686,14 +6763,11 @@ inline bool restore_generation(const target& t, const loaded& judged, const load
 inline bool set_aside(const target& t, const loaded& judged, path::string_type& backup, bool& moved, status& s) {
   moved = true;
   status own;
-  if (!under_free_name(t, backup, [&](const path::string_type& name, status& refused) {
-        return rename_without_clobber(*t.dir, t.name.c_str(), name.c_str(), refused);
-      }, own)) {
-    return !own.missing() && s.fail(own);  // missing: somebody has removed it
-  }
-  if (!holds_what_was_read(t, backup, judged, own = {})) {  // a writer without our lock was quicker: put his file back
+  if (!back_up(t, nullptr, backup, own)) return !own.missing() && s.fail(own);  // missing: somebody has removed it
+  // Another file? A writer without our lock was quicker: put it back.
+  if (!holds(*t.dir, backup, judged.text, &judged.file, own = {})) {
     status taken;
-    const bool back = rename_without_clobber(*t.dir, backup.c_str(), t.name.c_str(), taken);
+    const bool back = rename_without_clobber(*t.dir, backup, t.name, taken);
     if (back) backup.clear();
     // Where the name is taken, his is a backup now, and there is a newer one to read.
     return !back && taken.code != std::errc::file_exists && s.fail(taken);
@@ -6729,30 +6803,30 @@ inline bool load_or_quarantine(const target& t, const recovery_options& options,
     path::string_type backup, generation;
     bool moved = false;
     if (!find_generation(t, options, previous, generation, s)) return false;
-    const target good = beside(t, generation, previous.file);
+    const target good(t, generation, previous.file);
     if (previous.existed) {
       restore_generation(t, out, previous, good, backup, moved, s);
     } else {
       set_aside(t, out, backup, moved, s);
     }
-    if (!backup.empty()) out.backup = t.folder / backup;
+    if (!backup.empty()) out.backup = t.in_folder(backup);
     if (s.failed()) return false;
     if (moved) continue;
     recovery_report report;
-    report.file = t.folder / t.name;
+    report.file = t.in_folder(t.name);
     report.found = damage_of(out);
     report.backup = previous.backup = out.backup;
     report.problem = previous.problem = out.problem;
     if (previous.existed) {
       report.used = recovery_report::source::generation;
-      report.generation = t.folder / generation;
+      report.generation = t.in_folder(generation);
     }
     out = std::move(previous);
     out.corrupt = true;
     prune_backups(t, options.max_backups);
     deliver(report, options.reporter);
     if (options.on_corruption == corruption_policy::use_default) return true;
-    return s.fail("", make_error_code(errc::corrupt_json), out.problem.message());
+    return s.fail("", errc::corrupt_json, out.problem.message());
   }
 }
 
@@ -6775,7 +6849,7 @@ inline bool load_strictly(const path& file, loaded& out, status& s) {
   target t;
   if (!locate(file, where_it_is(), t, s)) return false;
   if (!load_from(*t.dir, t.name.c_str(), recovery_options{}.max_depth, out, s)) return false;
-  if (!out.existed) return s.fail("open", std::make_error_code(std::errc::no_such_file_or_directory));
+  if (!out.existed) return s.fail("open", std::errc::no_such_file_or_directory);
   return !out.corrupt || s.fail("", out.problem.code, out.problem.message());
 }
 
@@ -6787,39 +6861,40 @@ inline bool to_text(const json& value, const save_options& options, std::string&
 
 inline bool save_state(const path& file, const json& value, const save_options& options, status& s) {
   std::string text;
-  target t;
   state_lock lock;
-  return to_text(value, options, text, s) && lock_state(file, options, deadline_in(options.timeout), t, lock, s) &&
-         replace_target(std::move(t), text, options, s);
+  replacement r(options);
+  return to_text(value, options, text, s) && lock_state(file, options, deadline_in(options.timeout), r.t, lock, s) &&
+         replace(r, text, s);
 }
 
 inline bool save_unchanged(const path& file, json_snapshot& snapshot, const json& value, const save_options& options,
                            status& s) {
   std::string text, current;
-  target t;
   state_lock lock;
+  replacement r(options);
+  target& t = r.t;
   if (!to_text(value, options, text, s) || !lock_state(file, options, deadline_in(options.timeout), t, lock, s))
     return false;
   if (t.exists() && t.existing.type != os::kind::regular) return s.fail("", os::wrong_kind(t.existing.type));
   if (t.exists() != snapshot.existed) return false;
   if (t.exists() && !read_named(*t.dir, t.name.c_str(), t.existing, current, s)) return false;
   if (current != snapshot.text) return false;
-  if (!replace_target(std::move(t), text, options, s) && s.code != errc::not_durable) return false;
+  if (!replace(r, text, s) && s.code != errc::not_durable) return false;
   snapshot = {value, true, std::move(text)};
   return true;
 }
 
 inline bool change_state(const path& file, const json& fallback, json_change change, const update_options& options,
                          loaded& current, status& s) {
-  target t;
   state_lock lock;
-  if (!lock_state(file, options, deadline_in(options.timeout), t, lock, s)) return false;
-  if (!load_or_quarantine(t, options.recovery, current, s)) return false;
-  t.existing = current.file;
+  replacement r(options);
+  if (!lock_state(file, options, deadline_in(options.timeout), r.t, lock, s)) return false;
+  if (!load_or_quarantine(r.t, options.recovery, current, s)) return false;
+  r.t.existing = current.file;
   if (!current.existed) current.value = fallback;
   if (!change.call(change.object, current.value)) return true;
   std::string text;
-  return to_text(current.value, options, text, s) && replace_target(std::move(t), text, options, s);
+  return to_text(current.value, options, text, s) && replace(r, text, s);
 }
 
 // As report_to and or_throw, for functions that may find the file corrupt: `work(arguments..., loaded&, status&)`. What
@@ -6869,15 +6944,15 @@ MEMORIA_FS_INLINE std::string recovery_report::message() const {
                      : found == damage::truncated ? "it ends too early"
                                                   : "it is not JSON";
   const auto shown = [](const path& p) { return detail::printable(detail::to_utf8(p)); };
-  return "State file corruption at " + shown(file) + ": " + what + " (" + problem.message() + "). Moved to " +
-         shown(backup) + "; using " + (used == source::fallback ? "default" : shown(generation)) + ".";
+  return detail::concat({"State file corruption at ", shown(file), ": ", what, " (", problem.message(), "). Moved to ",
+                         shown(backup), "; using ", used == source::fallback ? "default" : shown(generation), "."});
 }
 
 MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* operation, const path& file,
                                                                  const detail::status& why, const path& backup,
                                                                  json default_value, json_problem problem)
     : error(operation, file, why),
-      facts_(std::make_shared<const facts>(facts{backup, std::move(default_value), std::move(problem)})) {}
+      facts_(new facts{backup, std::move(default_value), std::move(problem)}) {}
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
                                                    std::error_code& ec) {
@@ -7877,17 +7952,10 @@ namespace detail {
 // nothing is done.
 inline bool swap_content(const path& file, std::string_view expected, std::string_view content,
                          const write_options& options, status& s) {
-  target t;
-  if (!locate(file, options, t, s)) return false;
-  replacement r(std::move(t), options);
-  if (!begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
-  const auto as_expected = [&](const path::string_type& name, status& own) {
-    std::string now;
-    const os::handle h = os::open_at(*r.t.dir, name.c_str(), os::read_only | os::no_follow, own);
-    return h && read_regular(h, now, own) && now == expected;
-  };
+  replacement r(options);
+  if (!locate(file, options, r.t, s) || !begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
   bool conflict = false;
-  if (publish_over(r, conflict, as_expected, s)) return sync_after_rename(r, s);
+  if (publish_over(r, conflict, expected, nullptr, s)) return sync_after_rename(r, s);
   return s.failed() ? false : s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(file));
 }
 
@@ -8011,11 +8079,11 @@ class article_rename {
 
   bool create(std::string_view text, status& s) const {
     target old;
-    target t;
-    if (!locate(file(from_), where_it_is(), old, s) || !locate(file(to_), options_.write, t, s)) return false;
-    write_options how = options_.write;
-    how.overwrite = false;
-    return replace_target(std::move(t), text, how, s, &old);
+    replacement r(options_.write);
+    r.options.overwrite = false;
+    r.like = &old;
+    return locate(file(from_), where_it_is(), old, s) && locate(file(to_), options_.write, r.t, s) &&
+           replace(r, text, s);
   }
 
   bool rename_in_place(status& s) const {
@@ -8043,7 +8111,7 @@ class article_rename {
         return os::unlink_at(*t.dir, aside.c_str(), s) &&
                (options_.write.durable != durability::full || os::sync_directory(*t.dir, s));
       }
-      if (!rename_without_clobber(*t.dir, aside.c_str(), t.name.c_str(), s)) return false;
+      if (!rename_without_clobber(*t.dir, aside, t.name, s)) return false;
       if (unread.failed()) return s.fail(unread.step, unread.code, from_);
       std::string merged = rewritten(moved_, now, nullptr);
       if (!swap_content(file(to_), new_text, merged, options_.write, s)) return false;
@@ -11953,7 +12021,7 @@ DOCTEST_TEST_CASE("load_json moves nothing") {
 DOCTEST_TEST_CASE("update_json by many threads loses no update") {
   const scratch here;
   const auto slowly = [](json& j) {  // so that the others come in between, if they can
-    detail::os::sleep_for(std::chrono::milliseconds{1});
+    detail::os::sleep_for(1);
     j["count"] = j["count"].get_if<int>().value_or(-1000) + 1;
   };
   std::vector<std::thread> workers;
