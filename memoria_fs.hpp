@@ -6682,8 +6682,8 @@ inline path::string_type backup_name(const target& t, std::string_view suffix) {
   return sibling_name("", t.name, suffix, room);
 }
 
-// Keeps the corrupt file under a backup name that nobody has, or a durable copy of the bytes that were judged. Only when
-// that is done, the name is in `backup`.
+// Keeps the corrupt file under a backup name that nobody has, or there a durable copy of the bytes that were judged.
+// Only when that is done, the name is in `backup`.
 inline bool back_up(const target& t, const loaded* copied, path::string_type& backup, status& s) {
   const target like(t, t.name, copied != nullptr ? copied->file : t.existing);
   const std::string stamp = backup_stamp(std::chrono::system_clock::now().time_since_epoch());
@@ -6704,7 +6704,7 @@ inline bool back_up(const target& t, const loaded* copied, path::string_type& ba
   return s.fail("rename", std::errc::file_exists, "no free backup name");
 }
 
-// YYYYMMDDTHHMMSSZ, or that and -N: what under_free_name puts behind ".bak-". Other names with that are the user's own.
+// YYYYMMDDTHHMMSSZ, or that and -N: what back_up puts behind ".bak-". Other names with that are the user's own.
 inline bool is_backup_stamp(const path::string_type& text) {
   const auto digits = [&](std::size_t from, std::size_t to) {
     while (from < to && text[from] >= '0' && text[from] <= '9') ++from;
@@ -7956,7 +7956,7 @@ inline bool swap_content(const path& file, std::string_view expected, std::strin
   if (!locate(file, options, r.t, s) || !begin(r, s) || !write(r, content, s) || !seal(r, s)) return false;
   bool conflict = false;
   if (publish_over(r, conflict, expected, nullptr, s)) return sync_after_rename(r, s);
-  return s.failed() ? false : s.fail("", make_error_code(errc::changed_meanwhile), to_utf8(file));
+  return s.failed() ? false : s.fail("", errc::changed_meanwhile, to_utf8(file));
 }
 
 inline bool is_utf8(std::string_view text) noexcept {
@@ -8028,7 +8028,7 @@ class article_rename {
     full = std::string(name) + ".md";
     const char* why = unfit_name(name);
     if (why == nullptr && !article_path(name, directory_)) why = "leads out of the directory";
-    return why == nullptr || s.fail("", make_error_code(errc::unsafe_path), full + ": " + why);
+    return why == nullptr || s.fail("", errc::unsafe_path, full + ": " + why);
   }
 
   path file(std::string_view name) const { return directory_ / from_utf8(name).value_or(path()); }
@@ -8118,7 +8118,7 @@ class article_rename {
       old_text = std::move(now);
       new_text = std::move(merged);
     }
-    return s.fail("", make_error_code(errc::changed_meanwhile), from_);
+    return s.fail("", errc::changed_meanwhile, from_);
   }
 
   bool rewrite_others(status& s) {
