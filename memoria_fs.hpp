@@ -3265,6 +3265,7 @@ using deadline = std::int64_t;
 
 inline deadline deadline_in(std::chrono::milliseconds wait) noexcept {
   const std::int64_t now = os::nanoseconds();
+  if (wait.count() <= 0) return now;
   return wait.count() > (INT64_MAX - now) / 1'000'000 ? INT64_MAX : now + wait.count() * 1'000'000;
 }
 
