@@ -134,6 +134,7 @@
 #define MEMORIA_FS_ABI \
   MEMORIA_FS_JOIN(MEMORIA_FS_VERSION, MEMORIA_FS_ABI_EXCEPTIONS, MEMORIA_FS_ABI_TESTS, MEMORIA_FS_ABI_PORTABLE)
 
+// What runs seldom is [[gnu::cold]]: compilers spend less on it, and what room for inlining they have goes to the rest.
 #ifdef MEMORIA_FS_IMPLEMENTATION
 #define MEMORIA_FS_INLINE
 #else
@@ -1830,7 +1831,8 @@ inline const meaning* meaning_of(int value) noexcept {
   return nullptr;
 }
 
-MEMORIA_FS_INLINE bool status::fail(const char* failed_step, std::error_code why, std::string_view hint) noexcept {
+[[gnu::cold]] MEMORIA_FS_INLINE bool status::fail(const char* failed_step, std::error_code why,
+                                                  std::string_view hint) noexcept {
   if (failed()) return false;
   code = why;
   step = failed_step;
@@ -1838,19 +1840,20 @@ MEMORIA_FS_INLINE bool status::fail(const char* failed_step, std::error_code why
   return false;
 }
 
-MEMORIA_FS_INLINE void status::explain(std::string_view hint) noexcept {
+[[gnu::cold]] MEMORIA_FS_INLINE void status::explain(std::string_view hint) noexcept {
   std::size_t size = hint.size();
   if (size >= sizeof note) size = whole_characters(hint, sizeof note - 4);
-  std::memcpy(note, hint.data(), size);
+  hint.copy(note, size);
   std::memcpy(note + size, size < hint.size() ? "..." : "", size < hint.size() ? 4 : 1);
 }
 
-MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
+[[gnu::cold]] MEMORIA_FS_INLINE std::string memoria_category::message(int value) const {
   const meaning* m = meaning_of(value);
   return m != nullptr ? m->text : "unknown memoria error";
 }
 
-MEMORIA_FS_INLINE std::error_condition memoria_category::default_error_condition(int value) const noexcept {
+[[gnu::cold]] MEMORIA_FS_INLINE std::error_condition
+memoria_category::default_error_condition(int value) const noexcept {
   const meaning* m = meaning_of(value);
   const bool alike = m != nullptr && m->like != std::errc();
   return alike ? std::make_error_condition(m->like) : std::error_condition(value, *this);
@@ -1897,7 +1900,7 @@ MEMORIA_FS_INLINE std::optional<path> from_utf8(std::string_view text) {
   }
 }
 
-MEMORIA_FS_INLINE std::string printable(std::string_view text) {
+[[gnu::cold]] MEMORIA_FS_INLINE std::string printable(std::string_view text) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -1918,7 +1921,7 @@ MEMORIA_FS_INLINE const std::error_category& error_category() noexcept {
 
 MEMORIA_FS_INLINE std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
 
-MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const detail::status& why)
+[[gnu::cold]] MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const detail::status& why)
     : std::filesystem::filesystem_error(operation, file, why.code) {
   const bool stepped = *why.step != '\0', noted = why.note[0] != '\0';
   std::string what = detail::concat({operation, " \"", detail::printable(detail::to_utf8(file)), "\": ", why.step,
@@ -2184,7 +2187,7 @@ inline bool permitted([[maybe_unused]] const event& e, [[maybe_unused]] std::siz
 }
 
 // After a call that failed: true if only a signal interrupted it; else the failure is recorded.
-inline bool to_be_repeated(const event& e, status& s) noexcept {
+[[gnu::cold]] inline bool to_be_repeated(const event& e, status& s) noexcept {
   const int code = last_error();
   return interrupted(code) || s.fail(e.call, make_code(code));
 }
@@ -3385,7 +3388,7 @@ inline bool split_name(const path& file, path& parent, path::string_type& name, 
 }
 
 // With `durable` the entry of the new directory is synced in its parent.
-inline bool make_one_directory(const path& p, bool durable, made_directories& made, status& s) {
+[[gnu::cold]] inline bool make_one_directory(const path& p, bool durable, made_directories& made, status& s) {
   if (!os::make_directory_at(os::directory(), p.c_str(), s)) return false;
   std::error_code nowhere;
   const path full = std::filesystem::absolute(p, nowhere);  // the program may change its directory before we are done
@@ -3396,7 +3399,7 @@ inline bool make_one_directory(const path& p, bool durable, made_directories& ma
 }
 
 // Makes `dir` and what is missing above it. One that another process makes at the same moment is not ours to sync.
-inline bool make_parents(const path& dir, bool durable, made_directories& made, status& s) {
+[[gnu::cold]] inline bool make_parents(const path& dir, bool durable, made_directories& made, status& s) {
   const auto make = [&](status& own) {
     return make_one_directory(dir, durable, made, own) || own.code == std::errc::file_exists;
   };
@@ -3612,7 +3615,7 @@ inline path::string_type generation_name(const path::string_type& name, unsigned
   return sibling_name("", name, ".gen-" + std::to_string(n));
 }
 
-inline bool same_bytes(const os::directory& d, const path::string_type& a, const path::string_type& b) {
+[[gnu::cold]] inline bool same_bytes(const os::directory& d, const path::string_type& a, const path::string_type& b) {
   status s;
   const os::handle first = os::open_at(d, a.c_str(), os::read_only | os::no_follow, s);
   const os::handle second = os::open_at(d, b.c_str(), os::read_only | os::no_follow, s);
@@ -3628,8 +3631,8 @@ inline bool same_bytes(const os::directory& d, const path::string_type& a, const
 
 constexpr const char* mount_point_note = "a mount point (a bind-mounted file) cannot be replaced";
 
-inline bool copy_file(const os::directory& d, const path::string_type& from, const path::string_type& to,
-                      const replacement& like, status& s) {
+[[gnu::cold]] inline bool copy_file(const os::directory& d, const path::string_type& from, const path::string_type& to,
+                                    const replacement& like, status& s) {
   const os::handle source = os::open_at(d, from.c_str(), os::read_only | os::no_follow, s);
   if (!source) return false;
   replacement copy(like.t, to, like.options, &like.t);
@@ -3649,7 +3652,7 @@ inline bool copy_file(const os::directory& d, const path::string_type& from, con
 // NAME becomes NAME.gen-1, and what was there moves on. The current version stays in its place all the time. It gets
 // its second name before anything moves, so that what cannot be kept leaves the generations alone; and it is not kept
 // twice where a writer failed, or died, between this and its rename.
-inline bool keep_generations(const replacement& r, status& s) {
+[[gnu::cold]] inline bool keep_generations(const replacement& r, status& s) {
   const os::directory& d = *r.t.dir;
   const auto newest = generation_name(r.t.name, 1);
   os::info current, kept;
@@ -3750,7 +3753,7 @@ inline bool publish(replacement& r, status& s) {
 
 // Puts what an exchange displaced back in its place. Who replaces the file meanwhile wins: then his version is what the
 // next exchange displaces, and goes back in turn.
-inline bool put_back(replacement& r, status& s) {
+[[gnu::cold]] inline bool put_back(replacement& r, status& s) {
   const os::directory& d = *r.t.dir;
   for (os::info in_place = r.made, going_back, out;; in_place = going_back) {
     status unseen;
@@ -3779,7 +3782,8 @@ inline bool holds(const os::directory& d, const path::string_type& name, std::st
 // Publishes only over the file that the caller knows: it holds `expected`. Where the system can exchange two names, the
 // one that was displaced is looked at, so that no other writer falls in between; elsewhere it is the file as it is just
 // before the rename. `conflict`, with `s` clear: it is another one, and stays.
-inline bool publish_over(replacement& r, bool& conflict, std::string_view expected, const os::info* as, status& s) {
+[[gnu::cold]] inline bool publish_over(replacement& r, bool& conflict, std::string_view expected, const os::info* as,
+                                       status& s) {
   const os::directory& d = *r.t.dir;
   status own;
   if (!os::rename_at(d, r.name.c_str(), d, r.t.name.c_str(), os::rename_mode::exchange, own)) {
@@ -3829,7 +3833,7 @@ struct staged_batch {
 
 // Frees the descriptors of what is staged. The lock on an open temporary file is what tells a sweeper that its writer
 // lives; for those that are closed, a shared lock on their directory does.
-inline bool settle(staged_batch& batch, status& s) {
+[[gnu::cold]] inline bool settle(staged_batch& batch, status& s) {
   for (const auto* entry = batch.shared.first.get(); entry != nullptr; entry = entry->next.get()) {
     status cannot_lock;  // then no sweeper can either
     os::lock_directory(entry->dir, true, true, cannot_lock);
@@ -3896,7 +3900,7 @@ inline bool commit(staged_batch& batch, status& s) {
   return done;
 }
 
-inline bool remove_if_stale(const os::directory& d, os::name n) {
+[[gnu::cold]] inline bool remove_if_stale(const os::directory& d, os::name n) {
   status ignored;
   os::handle h = os::open_at(d, n, os::read_write | os::no_follow, ignored);
   if (!h) h = os::open_at(d, n, os::read_only | os::no_follow, ignored);
@@ -3906,7 +3910,7 @@ inline bool remove_if_stale(const os::directory& d, os::name n) {
   return os::get_info_at(d, n, false, named, ignored) && named.same_file(opened) && os::unlink_at(d, n, ignored);
 }
 
-inline std::size_t sweep(const path& directory, status& s) {
+[[gnu::cold]] inline std::size_t sweep(const path& directory, status& s) {
   if (directory.empty()) s.fail("", std::errc::invalid_argument, "the path is empty");
   const os::directory d = s.failed() ? os::directory() : os::open_directory(directory, s);
   std::vector<path::string_type> names;  // removing while listing may skip entries
@@ -4223,7 +4227,7 @@ inline bool unlock_and_sync(const os::handle& h, const append_options& options, 
 }
 
 // Takes away the empty log that a failed first entry leaves. Locked, because another writer may count on it already.
-inline void remove_empty_log(const os::directory& d, os::name name, const os::handle& h) {
+[[gnu::cold]] inline void remove_empty_log(const os::directory& d, os::name name, const os::handle& h) {
   os::info now, named;
   status ignored;
   os::unlock(h);
@@ -6662,7 +6666,7 @@ inline bool load_from(const os::directory& d, os::name name, std::size_t max_dep
 // ---- setting aside and recovering
 
 // `now`: since 1970.
-inline std::string backup_stamp(std::chrono::system_clock::duration now) {
+[[gnu::cold]] inline std::string backup_stamp(std::chrono::system_clock::duration now) {
   // Civil date from days since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms"): gmtime is not
   // thread-safe, and its safe variants read the time zone's file first.
   const long long seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
@@ -6685,7 +6689,7 @@ inline path::string_type backup_name(const target& t, std::string_view suffix) {
 
 // Keeps the corrupt file under a backup name that nobody has, or there a durable copy of the bytes that were judged.
 // Only when that is done, the name is in `backup`.
-inline bool back_up(const target& t, const loaded* copied, path::string_type& backup, status& s) {
+[[gnu::cold]] inline bool back_up(const target& t, const loaded* copied, path::string_type& backup, status& s) {
   const target like(t, t.name, copied != nullptr ? copied->file : t.existing);
   const std::string stamp = backup_stamp(std::chrono::system_clock::now().time_since_epoch());
   for (unsigned n = 0; n < 10000; ++n) {
@@ -6706,7 +6710,7 @@ inline bool back_up(const target& t, const loaded* copied, path::string_type& ba
 }
 
 // YYYYMMDDTHHMMSSZ, or that and -N: what back_up puts behind ".bak-". Other names with that are the user's own.
-inline bool is_backup_stamp(const path::string_type& text) {
+[[gnu::cold]] inline bool is_backup_stamp(const path::string_type& text) {
   const auto digits = [&](std::size_t from, std::size_t to) {
     while (from < to && text[from] >= '0' && text[from] <= '9') ++from;
     return from == to;
@@ -6718,7 +6722,7 @@ inline bool is_backup_stamp(const path::string_type& text) {
 
 // Keeps the newest `keep` backups: by the second in their names, within one second by the number behind it, of which
 // the longer is the greater.
-inline void prune_backups(const target& t, unsigned keep) {
+[[gnu::cold]] inline void prune_backups(const target& t, unsigned keep) {
   if (keep == 0) return;
   const path::string_type prefix = backup_name(t, ".bak-");
   const std::size_t second = prefix.size() + 16;
@@ -6737,8 +6741,8 @@ inline void prune_backups(const target& t, unsigned keep) {
 
 // The newest generation that is good: `previous.existed` is false if there is none. One that cannot be read is an
 // error, as it is for the state itself: it may be the good one.
-inline bool find_generation(const target& t, const recovery_options& options, loaded& previous, path::string_type& name,
-                            status& s) {
+[[gnu::cold]] inline bool find_generation(const target& t, const recovery_options& options, loaded& previous,
+                                          path::string_type& name, status& s) {
   for (unsigned n = 1; n <= options.generations; ++n) {
     name = generation_name(t.name, n);
     if (!load_from(*t.dir, name.c_str(), options.max_depth, previous, s)) return false;
@@ -6750,8 +6754,9 @@ inline bool find_generation(const target& t, const recovery_options& options, lo
 
 // The good generation becomes the current version again, in one step: at no moment is there no state, which the next
 // reader would take for a new beginning. `moved`: somebody has replaced the corrupt file meanwhile; his is to be read.
-inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous, const target& generation,
-                               path::string_type& backup, bool& moved, status& s) {
+[[gnu::cold]] inline bool restore_generation(const target& t, const loaded& judged, const loaded& previous,
+                                             const target& generation, path::string_type& backup, bool& moved,
+                                             status& s) {
   replacement r(t, t.name, write_options(), &generation);
   if (!begin(r, s) || !write(r, previous.text, s) || !seal(r, s) || !back_up(t, &judged, backup, s)) return false;
   if (publish_over(r, moved, judged.text, &judged.file, s)) return sync_after_rename(r, s);
@@ -6761,7 +6766,8 @@ inline bool restore_generation(const target& t, const loaded& judged, const load
 }
 
 // No generation: the file itself goes. Its bytes may never have been synced by who wrote them. `moved`: as above.
-inline bool set_aside(const target& t, const loaded& judged, path::string_type& backup, bool& moved, status& s) {
+[[gnu::cold]] inline bool set_aside(const target& t, const loaded& judged, path::string_type& backup, bool& moved,
+                                    status& s) {
   moved = true;
   status own;
   if (!back_up(t, nullptr, backup, own)) return !own.missing() && s.fail(own);  // missing: somebody has removed it
@@ -6779,7 +6785,7 @@ inline bool set_aside(const target& t, const loaded& judged, path::string_type& 
   return (h && os::sync_file(h, false, own) && os::sync_directory(*t.dir, own)) || not_durable(s, own);
 }
 
-inline void deliver(const recovery_report& report, const recovery_reporter& reporter) {
+[[gnu::cold]] inline void deliver(const recovery_report& report, const recovery_reporter& reporter) {
   if (reporter) {
     reporter(report);
   } else {
@@ -6787,7 +6793,7 @@ inline void deliver(const recovery_report& report, const recovery_reporter& repo
   }
 }
 
-inline recovery_report::damage damage_of(const loaded& judged) {
+[[gnu::cold]] inline recovery_report::damage damage_of(const loaded& judged) {
   using damage = recovery_report::damage;
   if (judged.text.empty()) return damage::empty;
   if (judged.text.back() == '\0') return damage::zeros;
@@ -6939,7 +6945,7 @@ MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change
 
 }  // namespace detail
 
-MEMORIA_FS_INLINE std::string recovery_report::message() const {
+[[gnu::cold]] MEMORIA_FS_INLINE std::string recovery_report::message() const {
   const char* what = found == damage::empty       ? "the file is empty"
                      : found == damage::zeros     ? "it ends in NUL bytes, as after a power cut"
                      : found == damage::truncated ? "it ends too early"
@@ -6949,7 +6955,7 @@ MEMORIA_FS_INLINE std::string recovery_report::message() const {
                          shown(backup), "; using ", used == source::fallback ? "default" : shown(generation), "."});
 }
 
-MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* operation, const path& file,
+[[gnu::cold]] MEMORIA_FS_INLINE state_corruption_error::state_corruption_error(const char* operation, const path& file,
                                                                  const detail::status& why, const path& backup,
                                                                  json default_value, json_problem problem)
     : error(operation, file, why),
