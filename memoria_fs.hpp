@@ -296,8 +296,9 @@ struct write_options {
   unsigned generations = 0;    // keep so many previous versions as NAME.gen-1 (newest), NAME.gen-2, ... (hard links)
   // Mode of the file. By default an existing file keeps its mode and, where the system allows, its owner (set-id bits
   // and capabilities go where the owner could not be kept, and where its group could not, what others may not),
-  // extended attributes and access list; a new one gets what the umask leaves of 0666. Windows: the access list is
-  // what the directory passes on; attributes and streams are not kept.
+  // extended attributes and access list (where the group could not be kept, a list's entry for the group means the new
+  // one); a new one gets what the umask leaves of 0666. Windows: the access list is what the directory passes on;
+  // attributes and streams are not kept.
   std::filesystem::perms permissions = std::filesystem::perms::unknown;
   write_report* report = nullptr;  // is told what could not be kept; has to live until the replacement is committed
   // Windows only: how long to try again when a virus scanner or a reader holds the target open.
@@ -8453,6 +8454,24 @@ DOCTEST_TEST_CASE("an error names operation, path, step and reason, and is a fil
   DOCTEST_CHECK(std::string(error("f", "x", noted).what()).find("(\"a\\x0Ab\" leads out)") != std::string::npos);
   const std::filesystem::filesystem_error& base = e;
   DOCTEST_CHECK(base.code() == std::errc::no_space_on_device);
+}
+
+DOCTEST_TEST_CASE("a hint too long to keep is cut between characters, and says so") {
+  for (const std::size_t size : {316u, 317u, 319u, 320u, 321u, 5000u, 5001u}) {
+    std::string hint(size % 2, 'a');
+    while (hint.size() < size) hint += "\xC3\xA9";
+    detail::status s;
+    s.fail("", errc::unsafe_path, hint);
+    const std::string kept = s.note;
+    if (size < sizeof s.note) {
+      DOCTEST_CHECK(kept == hint);
+    } else {
+      DOCTEST_CHECK(kept == hint.substr(0, size % 2 + (sizeof s.note - 4 - size % 2) / 2 * 2) + "...");
+    }
+  }
+  detail::status s;
+  s.fail("", errc::unsafe_path);
+  DOCTEST_CHECK(*s.note == '\0');
 }
 
 DOCTEST_TEST_CASE("every errc has a message of its own and the promised std::errc") {
