@@ -897,6 +897,28 @@ DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashe
   DOCTEST_CHECK(report.not_kept[0].what == "user.a");
   DOCTEST_CHECK(attribute(file, "user.a") == "other");
 }
+
+DOCTEST_TEST_CASE("an access list keeps its mask, and one that is taken away meanwhile does not leave it to the group") {
+  using memoria::tests::acl;
+  const scratch here;
+  const path file = here / "f";
+  for (const bool taken_away : {false, true}) {
+    put(file, "old");
+    if (!memoria::tests::set_attribute(file, acl, memoria::tests::access_list(7, 0, 7))) {
+      DOCTEST_MESSAGE("skipped: no access lists here");
+      return;
+    }
+    const hook neighbour([&](const os::event& e) {
+      if (is(e, "lgetxattr") && taken_away) ::removexattr(file.c_str(), acl);
+      return os::verdict();
+    });
+    const memoria::write_report report = memoria::tests::report_of_writing(file, os::seam());
+    DOCTEST_CHECK(report.not_kept.empty());
+    struct ::stat st = {};
+    DOCTEST_REQUIRE(::stat(file.c_str(), &st) == 0);
+    DOCTEST_CHECK((st.st_mode & 07777u) == (taken_away ? 0600 : 0670));
+  }
+}
 #endif
 
 std::atomic<int> alarms = 0;
@@ -956,6 +978,14 @@ DOCTEST_TEST_CASE("files of no known size, or of too much, are read or refused")
     });
     DOCTEST_CHECK(memoria::read_text(here / "f", ec).size() == 100002);
   }
+  {
+    const scratch here;
+    put(here / "f", "12");
+    int reads = 0;
+    const hook failing_disk([&](const os::event& e) { return failing(is(e, "read") && ++reads == 2 ? EIO : 0); });
+    DOCTEST_CHECK(memoria::read_text(here / "f", ec).empty());
+    DOCTEST_CHECK(ec == std::errc::io_error);
+  }
   const path dir = place();
   fs::create_directories(dir);
   put(dir / "f", "");
@@ -968,12 +998,16 @@ DOCTEST_TEST_CASE("files of no known size, or of too much, are read or refused")
 
 DOCTEST_TEST_CASE("articles below the root directory, by a thousand links, and from a directory that is gone") {
   const scratch here;
-  const auto at_root = [](const path& base) { return memoria::safe_article_path("no-such-note", base); };
-  DOCTEST_CHECK(at_root("/") == path("/no-such-note.md"));
-  DOCTEST_CHECK(at_root("/..") == path("/no-such-note.md"));
   fs::create_directory_symlink("/", here / "root");
-  DOCTEST_CHECK(at_root(here / "root") == path("/no-such-note.md"));
-  DOCTEST_CHECK(memoria::safe_article_path("dev/null/../../no-such-note", "/") == path("/no-such-note.md"));
+  memoria::tests::with_both_back_ends([&] {
+    const auto at_root = [](const path& base, const char* link = "no-such-note") {
+      return memoria::safe_article_path(link, base).value_or(path()).native();
+    };
+    DOCTEST_CHECK(at_root("/") == "/no-such-note.md");
+    DOCTEST_CHECK(at_root("/..") == "/no-such-note.md");
+    DOCTEST_CHECK(at_root(here / "root") == "/no-such-note.md");
+    DOCTEST_CHECK(at_root("/", "dev/null/../../no-such-note") == "/no-such-note.md");
+  });
   put(here / "l0.md", "");
   for (int i = 1; i <= 1001; ++i) {
     fs::create_symlink("l" + std::to_string(i - 1) + ".md", here.dir / ("l" + std::to_string(i) + ".md"));
@@ -1003,6 +1037,16 @@ DOCTEST_TEST_CASE("a directory whose entries cannot be read is an error, and not
       DOCTEST_CHECK((ec == std::errc::io_error) == (calls > at));
     }
   }
+  const hook swap([&](const os::event& e) {  // the system's own error, not the seam's
+    if (is(e, "readdir")) {
+      const int file = ::open((here / "a").c_str(), O_RDONLY | O_CLOEXEC);
+      DOCTEST_CHECK(::dup2(file, static_cast<int>(e.handle)) != -1);
+      ::close(file);
+    }
+    return os::verdict();
+  });
+  DOCTEST_CHECK(dir.list(ec).empty());
+  DOCTEST_CHECK(ec == std::errc::not_a_directory);
 }
 
 // ---- [replace]
@@ -1023,6 +1067,62 @@ DOCTEST_TEST_CASE("a rename that is refused for the moment is tried until the ti
     DOCTEST_CHECK(memoria::tests::contents(here / "f") == (refusals == 3 ? "new" : "old"));
     DOCTEST_CHECK(here.names() == list({"f"}));
     DOCTEST_CHECK(refusals - left > 1);
+  }
+}
+
+DOCTEST_TEST_CASE("names that only begin or end as . and .. do are names") {
+  const scratch here;
+  std::error_code ec;
+  const memoria::confined_dir dir(here.dir, ec);
+  const std::vector<std::string> names = list({"...", "..a", ".a", "a.", "a.."});
+  for (const std::string& name : names) {
+    memoria::atomic_write_text(here / name.c_str(), "1", ec);
+    DOCTEST_CHECK(!ec);
+    dir.locked_append_text(name, "2", ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(memoria::read_text(here / name.c_str(), ec) == "12");
+    DOCTEST_CHECK(memoria::safe_article_path(name, here.dir) == fs::canonical(here.dir) / (name + ".md"));
+  }
+  DOCTEST_CHECK(here.names() == names);
+}
+
+DOCTEST_TEST_CASE("directories that are made are synced only where that was asked for, and why they are not is told") {
+  for (const int code : {0, ENOSPC}) {
+    const scratch here;
+    memoria::write_options options;
+    options.durable = memoria::durability::none;
+    std::error_code ec;
+    bool synced = false;
+    {
+      const hook watch([&](const os::event& e) {
+        synced = synced || is(e, "fsync directory");
+        return failing(is(e, "mkdir") ? code : 0);
+      });
+      memoria::atomic_write_text(here / "p" / "q" / "f", "x", options, ec);
+    }
+    DOCTEST_CHECK(ec.value() == code);
+    DOCTEST_CHECK(!synced);
+    DOCTEST_CHECK(fs::exists(here / "p" / "q" / "f") == (code == 0));
+  }
+}
+
+DOCTEST_TEST_CASE("a new file by way of a hard link is as durable as by a rename, and a refused link is an error") {
+  for (const int code : {0, EACCES}) {
+    const scratch here;
+    memoria::write_options options;
+    options.overwrite = false;
+    std::error_code ec;
+    int synced = 0;
+    {
+      const hook old_kernel([&](const os::event& e) {
+        synced += is(e, "fsync directory") ? 1 : 0;
+        return failing(is(e, "rename") ? EINVAL : is(e, "link") ? code : 0);
+      });
+      memoria::atomic_write_text(here / "f", "x", options, ec);
+    }
+    DOCTEST_CHECK(ec.value() == code);
+    DOCTEST_CHECK(synced == (code == 0 ? 1 : 0));
+    DOCTEST_CHECK(here.names() == (code == 0 ? list({"f"}) : list({})));
   }
 }
 
@@ -1078,6 +1178,35 @@ DOCTEST_TEST_CASE("without links a generation is kept once, whatever is there") 
   }
 }
 
+DOCTEST_TEST_CASE("a second name that is swept before it is the newest generation is made again") {
+  const scratch here;
+  put(here / "f", "old");
+  put(here / "f.gen-1", "older");
+  std::error_code ec;
+  bool swept = false;
+  {
+    const hook sweeper([&](const os::event& e) {
+      if (is(e, "rename") && std::string_view(e.second) == "f.gen-1") swept = fs::remove(here / e.first);
+      return os::verdict();
+    });
+    memoria::atomic_write_text(here / "f", "new", with_generations(), ec);
+  }
+  DOCTEST_CHECK(swept);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(look(here.dir) == tree{{"f", "new"}, {"f.gen-1", "old"}, {"f.gen-2", "older"}});
+}
+
+DOCTEST_TEST_CASE("long names that differ only in their ends have companions of different names") {
+  std::vector<path::string_type> locks;
+  for (char a = 'a'; a <= 'z'; ++a) {
+    for (char b = 'a'; b <= 'z'; ++b) {
+      locks.push_back(memoria::detail::lock_name(path::string_type(253, 'n') + a + b));
+    }
+  }
+  std::sort(locks.begin(), locks.end());
+  DOCTEST_CHECK(std::unique(locks.begin(), locks.end()) == locks.end());
+}
+
 DOCTEST_TEST_CASE("names of bytes that are no characters are cut, too") {
   const path::string_type name(250, '\x80');
   const path::string_type lock = memoria::detail::lock_name(name);
@@ -1102,6 +1231,34 @@ DOCTEST_TEST_CASE("a temporary name that somebody has is left to him") {
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(here.names() == std::vector<std::string>{theirs, "f"});
   DOCTEST_CHECK(memoria::tests::contents(here / theirs.c_str()) == "theirs");
+}
+
+DOCTEST_TEST_CASE("where every temporary name is taken, the search ends") {
+  const scratch here;
+  int opens = 0;
+  std::error_code ec;
+  const hook full([&](const os::event& e) { return failing(opens_temporary(e) && ++opens > 0 ? EEXIST : 0); });
+  memoria::atomic_write_text(here / "f", "x", ec);
+  DOCTEST_CHECK(ec == std::errc::file_exists);
+  DOCTEST_CHECK(opens == 100);
+}
+
+DOCTEST_TEST_CASE("a batch stops at the first file that cannot be renamed, and says so") {
+  const scratch here;
+  memoria::write_batch batch;
+  std::error_code ec;
+  for (const char* name : {"a", "b", "c"}) {
+    put(here / name, "old");
+    batch.add(here / name, "new", ec);
+  }
+  int renames = 0;
+  {
+    const hook refuse([&](const os::event& e) { return failing(is(e, "rename") && ++renames == 2 ? EACCES : 0); });
+    batch.commit(ec);
+  }
+  DOCTEST_CHECK(ec == std::errc::permission_denied);
+  DOCTEST_CHECK(batch.committed() == 1);
+  DOCTEST_CHECK(look(here.dir) == tree{{"a", "new"}, {"b", "old"}, {"c", "old"}});
 }
 
 DOCTEST_TEST_CASE("only names exactly as temporary files have them are swept") {
@@ -1221,6 +1378,31 @@ DOCTEST_TEST_CASE("new files have the mode that the umask leaves, a lock file th
   }
 }
 
+DOCTEST_TEST_CASE("a lock file is of the owner and for the readers of the file it guards, and runs for nobody") {
+  const scratch here;
+  put(here / "s.json", "{}");
+  ::chmod((here / "s.json").c_str(), 0777);
+  const bool other_owner = ::chown((here / "s.json").c_str(), 65534, 65534) == 0;  // as root
+  std::error_code ec;
+  memoria::save_json(here / "s.json", json(1), ec);
+  struct ::stat st = {};
+  DOCTEST_REQUIRE(::stat((here / ".s.json.lock").c_str(), &st) == 0);
+  DOCTEST_CHECK((st.st_mode & 07777u) == 0666);
+  if (other_owner) DOCTEST_CHECK((st.st_uid == 65534 && st.st_gid == 65534));
+}
+
+DOCTEST_TEST_CASE("a lock file that may only be read is not reached through a link either") {
+  const scratch here;
+  put(here / "elsewhere", "");
+  fs::create_symlink("elsewhere", here / "l");
+  int opens = 0;
+  std::error_code ec;
+  const hook read_only([&](const os::event& e) { return failing(is(e, "open", "l") && ++opens == 1 ? EACCES : 0); });
+  const memoria::file_lock lock(here / "l", ec);
+  DOCTEST_CHECK(opens == 2);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+}
+
 DOCTEST_TEST_CASE("each answer of a system that cannot lock is told from a failure, and nothing is held") {
   const scratch here;
   for (const int code : {ENOLCK, ENOTSUP, ENOSYS, EINVAL, EIO}) {
@@ -1285,10 +1467,47 @@ DOCTEST_TEST_CASE("an empty entry is an empty line where lines are whole") {
   memoria::append_options options;
   options.whole_lines = true;
   std::error_code ec;
-  put(here / "log", "1");
+  put(here / "log", "1");  // the smallest log that lacks a newline
   for (const char* entry : {"a", "", "b\n"}) memoria::locked_append_text(here / "log", entry, options, ec);
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(memoria::tests::contents(here / "log") == "1\na\n\nb\n");
+}
+
+DOCTEST_TEST_CASE("a log that is emptied while its last byte is looked at gets the entry all the same") {
+  const scratch here;
+  put(here / "log", "1");
+  memoria::append_options options;
+  options.whole_lines = true;
+  std::error_code ec;
+  {
+    const hook rotation([&](const os::event& e) {
+      if (is(e, "pread")) put(here / "log", "");
+      return os::verdict();
+    });
+    memoria::locked_append_text(here / "log", "2", options, ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(memoria::tests::contents(here / "log") == "2\n");
+}
+
+DOCTEST_TEST_CASE("a torn entry of any length is cut off, where nothing was written nothing is touched") {
+  for (const std::size_t torn : {0u, 1u, 2u}) {
+    const scratch here;
+    put(here / "log", "old\n");
+    int writes = 0, cuts = 0;
+    std::error_code ec;
+    {
+      const hook full([&](const os::event& e) {
+        cuts += is(e, "ftruncate") ? 1 : 0;
+        if (!is(e, "write")) return os::verdict();
+        return ++writes == 1 && torn > 0 ? os::verdict{0, torn} : failing(ENOSPC);
+      });
+      memoria::locked_append_text(here / "log", "entry\n", ec);
+    }
+    DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+    DOCTEST_CHECK(cuts == (torn > 0 ? 1 : 0));
+    DOCTEST_CHECK(memoria::tests::contents(here / "log") == "old\n");
+  }
 }
 
 DOCTEST_TEST_CASE("a torn entry is not cut off where nobody can tell whose the end of the log is") {
@@ -1326,9 +1545,23 @@ DOCTEST_TEST_CASE("a log that may not be opened says why") {
   const scratch here;
   put(here / "log", "old");
   std::error_code ec;
-  const hook refuse([](const os::event& e) { return failing(is(e, "open") ? EACCES : 0); });
-  memoria::locked_append_text(here / "log", "x", ec);
+  const memoria::confined_dir dir(here.dir, ec);
+  int opens = 0;
+  {
+    const hook refuse([&](const os::event& e) { return failing(is(e, "open") && ++opens > 0 ? EACCES : 0); });
+    memoria::locked_append_text(here / "log", "x", ec);
+    DOCTEST_CHECK(ec == std::errc::permission_denied);
+    dir.locked_append_text("log", "x", ec);
+    DOCTEST_CHECK(ec == std::errc::permission_denied);
+    DOCTEST_CHECK(opens == 2);
+  }
+  opens = 0;
+  const hook refuse_new([&](const os::event& e) {  // it is looked for, and then made
+    return failing(is(e, "open", "new") && ++opens == 2 ? EACCES : 0);
+  });
+  memoria::locked_append_text(here / "new", "x", ec);
   DOCTEST_CHECK(ec == std::errc::permission_denied);
+  DOCTEST_CHECK(opens == 2);
 }
 
 DOCTEST_TEST_CASE("a FIFO is no log, also where it can be opened or not be locked") {
@@ -1364,6 +1597,33 @@ DOCTEST_TEST_CASE("a new log whose first entry failed stays if it is not empty o
     DOCTEST_CHECK(writes == 1);
     DOCTEST_CHECK(ec == std::errc::no_space_on_device);
     DOCTEST_CHECK(fs::exists(here / "log"));
+  }
+}
+
+DOCTEST_TEST_CASE("a new log whose first entry failed stays where somebody reads it locked, or it became a link") {
+  for (const bool linked : {false, true}) {
+    const scratch here;
+    bool failed = false;
+    os::handle reader;
+    std::error_code ec;
+    {
+      const hook neighbour([&](const os::event& e) {
+        failed = failed || is(e, "write");
+        if (failed && !linked && is(e, "flock") && !reader) {
+          reader = os::handle(::open((here / "log").c_str(), O_RDONLY | O_CLOEXEC));
+          DOCTEST_CHECK(::flock(os::fd(reader), LOCK_SH | LOCK_NB) == 0);
+        }
+        if (failed && linked && is(e, "stat")) {
+          fs::rename(here / "log", here / "elsewhere");
+          fs::create_symlink("elsewhere", here / "log");
+        }
+        return failing(is(e, "write") ? ENOSPC : 0);
+      });
+      memoria::locked_append_text(here / "log", "x", ec);
+    }
+    DOCTEST_CHECK(failed);
+    DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+    DOCTEST_CHECK(here.names() == (linked ? list({"elsewhere", "log"}) : list({"log"})));
   }
 }
 
@@ -1472,6 +1732,77 @@ DOCTEST_TEST_CASE("a file that is a link whenever it is opened is an error in th
   DOCTEST_CHECK(opens == memoria::detail::symlink_limit + 1);
 }
 
+DOCTEST_TEST_CASE("a log that is a link whenever it is opened is an error in the end") {
+  const scratch here;
+  std::error_code ec;
+  const memoria::confined_dir dir(here.dir, ec);
+  int opens = 0;
+  const hook opponent([&](const os::event& e) {
+    const bool open = is(e, "open", "log");
+    if (open || is(e, "stat", "log")) fs::remove(here / "log");
+    if (open) fs::create_symlink("elsewhere", here / "log");
+    if (is(e, "stat", "log")) put(here / "log", "x");
+    opens += open ? 1 : 0;
+    return os::verdict();
+  });
+  dir.locked_append_text("log", "x", ec);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+  DOCTEST_CHECK(opens == memoria::detail::symlink_limit + 1);
+  DOCTEST_CHECK(!fs::exists(here / "elsewhere"));
+}
+
+DOCTEST_TEST_CASE("a confined log that is gone when it is locked is made again, one that cannot be looked at is left") {
+  for (const int code : {0, EIO}) {
+    const scratch here;
+    put(here / "log", "old");
+    std::error_code ec;
+    const memoria::confined_dir dir(here.dir, ec);
+    bool locked = false;
+    {
+      const hook neighbour([&](const os::event& e) {
+        if (is(e, "flock") && !std::exchange(locked, true) && code == 0) fs::remove(here / "log");
+        return failing(locked && is(e, "stat", "log") ? code : 0);
+      });
+      dir.locked_append_text("log", "x", ec);
+    }
+    DOCTEST_CHECK(ec.value() == code);
+    DOCTEST_CHECK(memoria::tests::contents(here / "log") == (code == 0 ? "x" : "old"));
+  }
+}
+
+#ifdef __linux__
+DOCTEST_TEST_CASE("where the kernel confines lookups, a way of plain directories is one call") {
+  const scratch here;
+  fs::create_directories(here / "a" / "b" / "c");
+  put(here / "a" / "b" / "c" / "f.md", "old");
+  std::error_code ec;
+  const memoria::confined_dir dir(here.dir, ec);
+  static int lookups, opens;
+  const auto calls_of = [&](auto&& work) {
+    lookups = opens = 0;
+    const hook count([](const os::event& e) {
+      lookups += is(e, "openat2") ? 1 : 0;
+      opens += is(e, "open") && !opens_temporary(e) ? 1 : 0;
+      return os::verdict();
+    });
+    work();
+    DOCTEST_CHECK(!ec);
+    return std::pair(lookups, opens);
+  };
+  if (calls_of([&] { dir.exists("a", ec); }).second != 0) {
+    DOCTEST_MESSAGE("skipped: no openat2 here");
+    return;
+  }
+  const std::pair once(1, 0);
+  DOCTEST_CHECK(calls_of([&] { dir.atomic_write_text("a/b/c/f.md", "new", ec); }) == once);
+  DOCTEST_CHECK(calls_of([&] { dir.atomic_write_text("a/b/c/g.md", "new", ec); }) == once);
+  DOCTEST_CHECK(calls_of([&] { dir.remove("a/b/c/g.md", ec); }) == once);
+  DOCTEST_CHECK(calls_of([&] { dir.read_text("a/b/c/f.md", ec); }) == once);
+  const path base = fs::canonical(here.dir);
+  DOCTEST_CHECK(calls_of([&] { memoria::require_article_path("a/b/c/f", base, ec); }) == once);
+}
+#endif
+
 DOCTEST_TEST_CASE("a confined append need not make directories, and the longest name is 4095 bytes") {
   const scratch here;
   std::error_code ec;
@@ -1547,6 +1878,129 @@ DOCTEST_TEST_CASE("a corrupt file that was mended while it was set aside is a ba
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(value == json(6));
   DOCTEST_CHECK(here.names().size() == 3);
+}
+
+DOCTEST_TEST_CASE("what takes the place of a corrupt file that was private is private") {
+  for (const bool with_generation : {false, true}) {
+    const scratch here;
+    put(here / "s.json", "corrupt");
+    put(here / "s.json.gen-1", with_generation ? "{}" : "corrupt, too");
+    bool owned = true;
+    for (const char* name : {"s.json", "s.json.gen-1"}) {
+      DOCTEST_REQUIRE(::chmod((here / name).c_str(), 0600) == 0);
+      owned = ::chown((here / name).c_str(), 65534, 65534) == 0 && owned;  // as root
+    }
+#ifdef __linux__
+    const bool listed = memoria::tests::set_attribute(here / "s.json", "user.origin", "somewhere") && !with_generation;
+#endif
+    std::error_code ec;
+    memoria::update_json(here / "s.json", json::object(), count_up, quiet_update(), ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(memoria::load_json(here / "s.json") == json::object({{"n", 1}}));
+    struct ::stat st = {};
+    DOCTEST_REQUIRE(::stat((here / "s.json").c_str(), &st) == 0);
+    DOCTEST_CHECK((st.st_mode & 07777u) == 0600);
+    if (owned) DOCTEST_CHECK((st.st_uid == 65534 && st.st_gid == 65534));
+#ifdef __linux__
+    if (listed) DOCTEST_CHECK(memoria::tests::attribute(here / "s.json", "user.origin") == "somewhere");
+#endif
+  }
+}
+
+DOCTEST_TEST_CASE("a corrupt file that somebody makes private while it is set aside has a private backup") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "1");
+  put(here / "new", "corrupt");  // the same bytes
+  DOCTEST_REQUIRE(::chmod((here / "new").c_str(), 0600) == 0);
+  std::error_code ec, gone;
+  {
+    const hook neighbour([&](const os::event& e) {
+      if (is(e, "rename") && std::string_view(e.second) == "s.json") fs::rename(here / "new", here / "s.json", gone);
+      return os::verdict();
+    });
+    memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!fs::exists(here / "new"));
+  int backups = 0;
+  for (const std::string& name : here.names()) {
+    if (name.find(".bak-") == std::string::npos) continue;
+    ++backups;
+    DOCTEST_CHECK(static_cast<unsigned>(fs::status(here / name.c_str()).permissions()) == 0600u);
+  }
+  DOCTEST_CHECK(backups == 1);
+}
+
+DOCTEST_TEST_CASE("a corrupt file that is removed before its generation takes its place leaves no copy") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "1");
+  std::error_code ec;
+  json value;
+  {
+    const hook neighbour([&](const os::event& e) {
+      if (is(e, "rename") && std::string_view(e.second) == "s.json") fs::remove(here / "s.json");
+      return os::verdict();
+    });
+    value = memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(value == fallback);
+  DOCTEST_CHECK(look(here.dir) == tree{{"s.json.gen-1", "1"}});
+}
+
+DOCTEST_TEST_CASE("a corrupt state behind a link that is to be replaced stays, as the link does") {
+  for (const bool with_generation : {false, true}) {
+    const scratch here;
+    put(here / "real", "corrupt");
+    fs::create_symlink("real", here / "s.json");
+    if (with_generation) put(here / "s.json.gen-1", "1");
+    memoria::update_options options = quiet_update();
+    options.symlinks = memoria::symlink_policy::replace;
+    const tree before = look(here.dir);
+    try {
+      memoria::update_json(here / "s.json", json::object(), count_up, options);
+      DOCTEST_FAIL_CHECK("an error expected");
+    } catch (const memoria::state_corruption_error& e) {
+      DOCTEST_CHECK(e.code() == std::errc::too_many_symbolic_link_levels);
+      DOCTEST_CHECK(e.backup_path().empty());
+    }
+    DOCTEST_CHECK(look(here.dir) == before);
+  }
+}
+
+DOCTEST_TEST_CASE("an update that cannot be written has no value") {
+  const scratch here;
+  put(here / "s.json", "{}");
+  std::error_code ec;
+  const hook full([](const os::event& e) { return failing(is(e, "write") ? ENOSPC : 0); });
+  DOCTEST_CHECK(memoria::update_json(here / "s.json", json::object(), count_up, quiet_update(), ec).is_null());
+  DOCTEST_CHECK(ec == std::errc::no_space_on_device);
+}
+
+DOCTEST_TEST_CASE("a state is replaced as it is once the lock is ours, not as it was before") {
+  const scratch here;
+  put(here / "s.json", "1");
+  std::error_code ec;
+  memoria::json_snapshot missing = memoria::load_json_snapshot(here / "t.json", fallback, ec);
+  const hook neighbour([&](const os::event& e) {  // who was quicker
+    if (is(e, "flock")) {
+      for (const char* name : {"s.json", "t.json"}) {
+        put(here / name, "2");
+        ::chmod((here / name).c_str(), 0600);
+      }
+    }
+    return os::verdict();
+  });
+  memoria::save_json(here / "s.json", json(3), ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(memoria::tests::contents(here / "s.json") == "3");
+  DOCTEST_CHECK(static_cast<unsigned>(fs::status(here / "s.json").permissions()) == 0600u);
+  fs::remove(here / "t.json");
+  DOCTEST_CHECK(!memoria::save_json_if_unchanged(here / "t.json", missing, json(3), ec));
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(memoria::tests::contents(here / "t.json") == "2");
 }
 
 DOCTEST_TEST_CASE("where the last generation is corrupt, too, the fallback is used") {
