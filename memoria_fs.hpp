@@ -194,6 +194,16 @@ enum class errc {
 const std::error_category& error_category() noexcept;
 std::error_code make_error_code(errc e) noexcept;
 
+// Each copy of this header in a program (hidden in a shared library, without exceptions, under another name) has its own
+// category object. Codes compare equal all the same, by the category's name.
+namespace detail {
+bool is(const std::error_code& code, errc e) noexcept;
+}
+inline bool operator==(const std::error_code& code, errc e) noexcept { return detail::is(code, e); }
+inline bool operator==(errc e, const std::error_code& code) noexcept { return detail::is(code, e); }
+inline bool operator!=(const std::error_code& code, errc e) noexcept { return !detail::is(code, e); }
+inline bool operator!=(errc e, const std::error_code& code) noexcept { return !detail::is(code, e); }
+
 namespace detail {
 struct status;
 struct replacement;
@@ -1315,7 +1325,8 @@ json update_state(const path& file, json fallback, json_change change, const upd
 // (recovered as by load_json_with_recovery, `fallback` if there is no file) and edits it; if it returns false or
 // throws, nothing is written. Returns the value as `change` left it. Waits for ever unless options.timeout is set.
 // What takes the place of a corrupt file keeps its mode, owner and access list, as any replacement does. `change` runs
-// with the file locked: updating or saving the same file inside it is errc::lock_nested.
+// with the file locked: updating or saving the same file inside it is errc::lock_nested (where a shared library does it
+// with a hidden copy of this header, it waits like another program).
 template <class F>
 json update_json(const path& file, json fallback, F&& change, const update_options& options, std::error_code& ec) {
   return detail::update_state(file, std::move(fallback), detail::change_with(change), options, ec);
@@ -1922,6 +1933,10 @@ MEMORIA_FS_INLINE const std::error_category& error_category() noexcept {
 }
 
 MEMORIA_FS_INLINE std::error_code make_error_code(errc e) noexcept { return {static_cast<int>(e), error_category()}; }
+
+MEMORIA_FS_INLINE bool detail::is(const std::error_code& code, errc e) noexcept {
+  return code.value() == static_cast<int>(e) && std::strcmp(code.category().name(), error_category().name()) == 0;
+}
 
 [[gnu::cold]] MEMORIA_FS_INLINE error::error(std::string operation, const path& file, const detail::status& why)
     : std::filesystem::filesystem_error(operation, file, why.code) {
@@ -8505,6 +8520,24 @@ DOCTEST_TEST_CASE("every errc has a message of its own and the promised std::err
   DOCTEST_CHECK(is(errc::json_missing, std::errc::result_out_of_range));
   DOCTEST_CHECK(std::error_code(errc::not_durable) == errc::not_durable);
   DOCTEST_CHECK(std::string(error_category().name()) == "memoria");
+}
+
+DOCTEST_TEST_CASE("a code of another copy of this header is the same code") {
+  struct category : std::error_category {
+    const char* called;
+    explicit category(const char* c) : called(c) {}
+    const char* name() const noexcept override { return called; }
+    std::string message(int) const override { return {}; }
+  };
+  const category copy("memoria"), other("disk");
+  const std::error_code code(static_cast<int>(errc::not_durable), copy);
+  DOCTEST_CHECK(code == errc::not_durable);
+  DOCTEST_CHECK(errc::not_durable == code);
+  DOCTEST_CHECK(!(code != errc::not_durable));
+  DOCTEST_CHECK(!(errc::not_durable != code));
+  DOCTEST_CHECK(code != errc::lock_timeout);
+  DOCTEST_CHECK(errc::lock_timeout != code);
+  DOCTEST_CHECK(std::error_code(code.value(), other) != errc::not_durable);
 }
 
 DOCTEST_TEST_CASE("UTF-8 and native paths convert without loss") {

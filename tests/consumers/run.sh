@@ -1,6 +1,7 @@
 #!/bin/sh
-# run.sh WAY: proves that a project can take the header in this way: plain, split, private, add_subdirectory, fetch_content,
-# find_package, pkg_config, download or meson. Builds the small project of that name in a new directory and runs it.
+# run.sh WAY: proves that a project can take the header in this way: plain, split, private, shared, vendor, precompiled,
+# add_subdirectory, fetch_content, find_package, pkg_config, download or meson. Builds the small project of that name in
+# a new directory and runs it.
 set -eu
 way=$1
 here=$(cd "$(dirname "$0")" && pwd)
@@ -64,6 +65,30 @@ case $way in
     done
     "$cxx" -std=c++17 -I"$top" "$here/private/main.cpp" ./*.o -o consumer
     ./consumer ;;
+  shared)  # a shared library and its program, each with the header, with visible and with hidden symbols
+    case $("$cxx" -dumpmachine) in *linux*) ;; *) echo "skipped: needs ELF"; exit 77 ;; esac
+    for visibility in default hidden; do
+      for name in memoria own; do
+        namespace=-DMEMORIA_FS_NAMESPACE=$name same=
+        [ $name = own ] || namespace='' same=-DSAME_NAME
+        # shellcheck disable=SC2086 # no word where there is none
+        "$cxx" -std=c++17 -fvisibility=$visibility $namespace -I"$top" -fPIC -shared "$here/shared/library.cpp" \
+          -o liblibrary.so
+        # shellcheck disable=SC2086
+        "$cxx" -std=c++17 -fvisibility=$visibility $same -I"$top" "$here/shared/main.cpp" -L. -llibrary \
+          -Wl,-rpath,"$dir" -o consumer
+        rm -f state.json
+        ./consumer
+      done
+    done ;;
+  vendor)  # among other people's headers, which may not warn even where ours do
+    mkdir -p vendor/memoria
+    cp "$top/memoria_fs.hpp" vendor/memoria/
+    sed 's|<memoria_fs.hpp>|<memoria/memoria_fs.hpp>|' "$here/use.cpp" > use.cpp
+    "$cxx" -std=c++17 -Wall -Wextra -Wpedantic -Werror -isystem vendor use.cpp -o consumer
+    ./consumer ;;
+  precompiled)  # the unit includes it once more
+    build_with_cmake -DMEMORIA_FS="$top" ;;
   download)
     sh "$top/tests/release.sh" --cmake "file://$top/memoria_fs.hpp" > snippet.cmake
     build_with_cmake -DSNIPPET="$dir/snippet.cmake"
