@@ -741,6 +741,15 @@ DOCTEST_TEST_CASE("a file never takes the number of a standard stream that is cl
   }
 }
 
+DOCTEST_TEST_CASE("what is closed is closed once") {
+  const scratch here;
+  os::handle h(::open(here.dir.c_str(), O_RDONLY | O_CLOEXEC));
+  DOCTEST_REQUIRE(h);
+  h.close();
+  DOCTEST_CHECK(!h);
+  DOCTEST_CHECK(h.release() == -1);
+}
+
 DOCTEST_TEST_CASE("a new file that gets no number above the standard ones goes again") {
   const scratch here;
   put(here / "g", "x");
@@ -896,6 +905,50 @@ DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashe
   DOCTEST_REQUIRE(report.not_kept.size() == 1);
   DOCTEST_CHECK(report.not_kept[0].what == "user.a");
   DOCTEST_CHECK(attribute(file, "user.a") == "other");
+}
+
+DOCTEST_TEST_CASE("an attribute that the system itself refuses is reported as what it refuses") {
+  using memoria::tests::set_attribute;
+  const scratch here;
+  const path file = here / "f";
+  put(file, "old");
+  if (!set_attribute(file, "user.a", "x")) {
+    DOCTEST_MESSAGE("skipped: no extended attributes here");
+    return;
+  }
+  int kept = -1;
+  const hook instead([&](const os::event& e) {  // for one call, the number is that of a pipe, which has no attributes
+    const int number = static_cast<int>(e.handle);
+    if (kept != -1) {
+      DOCTEST_CHECK(::dup2(kept, number) == number);
+      ::close(std::exchange(kept, -1));
+    } else if (is(e, "fsetxattr")) {
+      int pipe[2];
+      DOCTEST_REQUIRE(::pipe(pipe) == 0);
+      kept = ::fcntl(number, F_DUPFD_CLOEXEC, 3);
+      ::dup2(pipe[0], number);
+      for (const int end : pipe) ::close(end);
+    }
+    return os::verdict();
+  });
+  const memoria::write_report report = memoria::tests::report_of_writing(file, os::seam());
+  DOCTEST_REQUIRE(report.not_kept.size() == 1);
+  DOCTEST_CHECK(report.not_kept[0].what == "user.a");
+  DOCTEST_CHECK(static_cast<bool>(report.not_kept[0].why));
+  DOCTEST_CHECK(memoria::tests::contents(file) == "new");
+}
+
+DOCTEST_TEST_CASE("a file's own access list takes the place of the one that its directory passes on") {
+  using namespace memoria::tests;
+  const scratch here;
+  put(here / "f", "old");
+  if (!set_attribute(here / "f", acl, access_list(6, 0, 6)) ||
+      !set_attribute(here.dir, default_acl, access_list(7, 7, 7))) {
+    DOCTEST_MESSAGE("skipped: no access lists here");
+    return;
+  }
+  DOCTEST_CHECK(report_of_writing(here / "f", nullptr).not_kept.empty());
+  DOCTEST_CHECK(attribute(here / "f", acl) == access_list(6, 0, 6));
 }
 
 DOCTEST_TEST_CASE("an access list keeps its mask, and one that is taken away meanwhile does not leave it to the group") {
@@ -1178,6 +1231,37 @@ DOCTEST_TEST_CASE("without links a generation is kept once, whatever is there") 
   }
 }
 
+DOCTEST_TEST_CASE("without links a generation is copied from the file alone, whole or not at all") {
+  for (const char* what : {"a link to the file is there", "the file becomes a link", "the file cannot be read"}) {
+    const scratch here;
+    put(here / "f", "old");
+    put(here / "secret", "secret");
+    const std::string_view trouble(what);
+    if (trouble == "a link to the file is there") fs::create_symlink("f", here / "f.gen-1");
+    std::error_code ec;
+    {
+      const hook no_links([&](const os::event& e) {
+        if (is(e, "link") && trouble == "the file becomes a link") {
+          fs::remove(here / "f");
+          fs::create_symlink("secret", here / "f");
+        }
+        return failing(is(e, "link") ? EPERM : is(e, "read") && trouble == "the file cannot be read" ? EIO : 0);
+      });
+      memoria::atomic_write_text(here / "f", "new", with_generations(), ec);
+    }
+    DOCTEST_CAPTURE(what);
+    tree after = look(here.dir);
+    if (trouble == "a link to the file is there") {
+      DOCTEST_CHECK(!ec);
+      DOCTEST_CHECK(after["f.gen-1"] == "old");
+    } else {
+      DOCTEST_CHECK((ec == std::errc::too_many_symbolic_link_levels || ec == std::errc::io_error));
+      DOCTEST_CHECK(after.size() == 2);
+      DOCTEST_CHECK(after["f"] != "new");
+    }
+  }
+}
+
 DOCTEST_TEST_CASE("a second name that is swept before it is the newest generation is made again") {
   const scratch here;
   put(here / "f", "old");
@@ -1259,6 +1343,59 @@ DOCTEST_TEST_CASE("a batch stops at the first file that cannot be renamed, and s
   DOCTEST_CHECK(ec == std::errc::permission_denied);
   DOCTEST_CHECK(batch.committed() == 1);
   DOCTEST_CHECK(look(here.dir) == tree{{"a", "new"}, {"b", "old"}, {"c", "old"}});
+}
+
+DOCTEST_TEST_CASE("a batch names the file that could not be synced, or renamed") {
+  for (const char* call : {"fsync", "rename"}) {
+    const scratch here;
+    memoria::write_batch batch;
+    for (const char* name : {"a", "b"}) batch.add(here / name, "new");
+    int calls = 0;
+    const hook refuse([&](const os::event& e) { return failing(is(e, call) && ++calls == 2 ? EIO : 0); });
+    try {
+      batch.commit();
+      DOCTEST_FAIL_CHECK("an error expected");
+    } catch (const memoria::error& e) {
+      DOCTEST_CHECK(e.code() == std::errc::io_error);
+      DOCTEST_CHECK(e.path1() == here / "b");
+    }
+  }
+}
+
+DOCTEST_TEST_CASE("what was made on the way and is in use is not tried to be removed") {
+  const scratch here;
+  std::error_code ec;
+  const memoria::confined_dir dir(here.dir, ec);
+  bool tried = false;
+  const hook watch([&](const os::event& e) {
+    tried = tried || is(e, "rmdir");
+    return os::verdict();
+  });
+  memoria::atomic_write_text(here / "a" / "f", "x", ec);
+  memoria::locked_append_text(here / "b" / "f", "x", ec);
+  dir.atomic_write_text("c/f", "x", ec);
+  dir.locked_append_text("d/f", "x", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(!tried);
+}
+
+DOCTEST_TEST_CASE("a temporary file that became a link while it was looked at is not swept") {
+  const scratch here;
+  const char* const name = ".memoria-0123456789abcdef.tmp";
+  put(here / name, "");
+  std::error_code ec;
+  {
+    const hook neighbour([&](const os::event& e) {
+      if (is(e, "stat", name)) {
+        fs::rename(here / name, here / "elsewhere");
+        fs::create_symlink("elsewhere", here / name);
+      }
+      return os::verdict();
+    });
+    DOCTEST_CHECK(memoria::remove_stale_temporaries(here.dir, ec) == 0);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(here.names() == list({name, "elsewhere"}));
 }
 
 DOCTEST_TEST_CASE("only names exactly as temporary files have them are swept") {
@@ -1370,9 +1507,11 @@ DOCTEST_TEST_CASE("new files have the mode that the umask leaves, a lock file th
   memoria::atomic_write_text(here / "f", "x", ec);
   memoria::locked_append_text(here / "log", "x", ec);
   const memoria::file_lock lock(here / "l", ec);
+  memoria::atomic_write_text(here / "d" / "f", "x", ec);
   ::umask(077);
   memoria::save_json(here / "s.json", json(1), ec);
   ::umask(before);
+  DOCTEST_CHECK(static_cast<unsigned>(fs::status(here / "d").permissions()) == 0777u);
   for (const char* name : {"f", "log", "l", "s.json", ".s.json.lock"}) {
     DOCTEST_CHECK(static_cast<unsigned>(fs::status(here / name).permissions()) == 0666u);
   }
@@ -1401,6 +1540,23 @@ DOCTEST_TEST_CASE("a lock file that may only be read is not reached through a li
   const memoria::file_lock lock(here / "l", ec);
   DOCTEST_CHECK(opens == 2);
   DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+}
+
+DOCTEST_TEST_CASE("a lock file that others make at the same moment is theirs, one that cannot be made is an error") {
+  for (const int code : {0, ENOSPC}) {
+    const scratch here;
+    int opens = 0;
+    std::error_code ec;
+    const hook neighbour([&](const os::event& e) {
+      const bool making = is(e, "open", "l") && ++opens == 2;
+      if (making && code == 0) put(here / "l", "theirs");
+      return failing(making ? code : 0);
+    });
+    const memoria::file_lock lock(here / "l", ec);
+    DOCTEST_CHECK(ec.value() == code);
+    DOCTEST_CHECK(lock.owns_lock() == (code == 0));
+    if (code == 0) DOCTEST_CHECK(memoria::tests::contents(here / "l") == "theirs");
+  }
 }
 
 DOCTEST_TEST_CASE("each answer of a system that cannot lock is told from a failure, and nothing is held") {
@@ -1469,6 +1625,11 @@ DOCTEST_TEST_CASE("an empty entry is an empty line where lines are whole") {
   std::error_code ec;
   put(here / "log", "1");  // the smallest log that lacks a newline
   for (const char* entry : {"a", "", "b\n"}) memoria::locked_append_text(here / "log", entry, options, ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(memoria::tests::contents(here / "log") == "1\na\n\nb\n");
+  put(here / "log", "1");
+  const memoria::confined_dir dir(here.dir, ec);
+  for (const char* entry : {"a", "", "b\n"}) dir.locked_append_text("log", entry, options, ec);
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(memoria::tests::contents(here / "log") == "1\na\n\nb\n");
 }
@@ -1828,7 +1989,7 @@ DOCTEST_TEST_CASE("a confined append need not make directories, and the longest 
 DOCTEST_TEST_CASE("backups carry the date in UTC, and only such names are taken for them") {
   using std::chrono::seconds;
   for (std::time_t day = 0; day < 140 * 366; ++day) {  // to 2110
-    const std::time_t when = day * 86400 + (day * 3600 + day % 3) % 86400;
+    const std::time_t when = day * 86400 + day * 7919 % 86400;  // at every hour, minute and second
     struct ::tm utc = {};
     char text[40];
     std::strftime(text, sizeof text, ".bak-%Y%m%dT%H%M%SZ", ::gmtime_r(&when, &utc));
@@ -1838,7 +1999,7 @@ DOCTEST_TEST_CASE("backups carry the date in UTC, and only such names are taken 
   DOCTEST_CHECK(memoria::detail::is_backup_stamp("20250101T000000Z-1"));
   DOCTEST_CHECK(memoria::detail::is_backup_stamp("20250101T000000Z-9999"));
   for (const char* name : {"", "20250101T000000", "2025010/T000000Z", "2025010:T000000Z", "20250101t000000Z",
-                           "20250101T00000/Z", "20250101T00000:Z", "20250101T000000z", "20250101T000000Z-",
+                           "20250101T00000/Z", "20250101T00000:Z", "20250101Tx00000Z", "20250101T000000z", "20250101T000000Z-",
                            "20250101T000000Z1", "20250101T000000Z-x", "20250101T000000Z-1x", "x0250101T000000Z"}) {
     DOCTEST_CAPTURE(name);
     DOCTEST_CHECK(!memoria::detail::is_backup_stamp(name));
@@ -1948,6 +2109,76 @@ DOCTEST_TEST_CASE("a corrupt file that is removed before its generation takes it
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(value == fallback);
   DOCTEST_CHECK(look(here.dir) == tree{{"s.json.gen-1", "1"}});
+}
+
+DOCTEST_TEST_CASE("the oldest generation that is looked at is used, and no backup replaces another") {
+  const scratch here;
+  memoria::recovery_options options = quiet();
+  options.generations = 2;
+  put(here / "s.json.gen-1", "corrupt, too");
+  put(here / "s.json.gen-2", "2");
+  std::error_code ec;
+  for (std::size_t round = 1; round <= 3; ++round) {  // within one second, as a rule
+    put(here / "s.json", "corrupt " + std::to_string(round));
+    DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback, options, ec) == json(2));
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(here.names().size() == 4 + round);  // the state, two generations, the lock
+  }
+}
+
+DOCTEST_TEST_CASE("a generation that cannot take its place because that is a mount point says so") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "1");
+  const hook mounted([](const os::event& e) {
+    return failing(is(e, "rename") && std::string_view(e.second) == "s.json" ? EBUSY : 0);
+  });
+  try {
+    memoria::load_json_with_recovery(here / "s.json", fallback, quiet());
+    DOCTEST_FAIL_CHECK("an error expected");
+  } catch (const memoria::state_corruption_error& e) {
+    DOCTEST_CHECK(std::string_view(e.what()).find(memoria::detail::mount_point_note) != std::string_view::npos);
+    DOCTEST_CHECK(e.backup_path().empty());
+  }
+  DOCTEST_CHECK(look(here.dir) == tree{{"s.json", "corrupt"}, {"s.json.gen-1", "1"}});
+}
+
+DOCTEST_TEST_CASE("a backup that became a link before it is synced is not durable") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  std::error_code ec;
+  int opens = 0;
+  {
+    const hook neighbour([&](const os::event& e) {
+      const std::string_view name(e.first == nullptr ? "" : e.first);
+      const bool backup = is(e, "open") && name.find(".bak-") != std::string_view::npos;
+      if (!backup || ++opens != 2) return os::verdict();  // the first was to look at it
+      fs::rename(here / e.first, here / "elsewhere");
+      fs::create_symlink("elsewhere", here / e.first);
+      return failing(EACCES);
+    });
+    memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+  }
+  DOCTEST_CHECK(opens == 3);
+  DOCTEST_CHECK(ec == memoria::errc::not_durable);
+}
+
+DOCTEST_TEST_CASE("an update frees its lock also where a forked child still has the descriptor") {
+  const scratch here;
+  memoria::update_options options = quiet_update();
+  options.timeout = std::chrono::milliseconds(0);
+  std::error_code ec;
+  os::handle child_has;
+  memoria::update_json(here / "s.json", json::object(), [&](json&) {
+    struct ::stat lock = {}, open = {};
+    DOCTEST_REQUIRE(::stat((here / ".s.json.lock").c_str(), &lock) == 0);
+    for (int fd = 3; fd < 64 && !child_has; ++fd) {
+      if (::fstat(fd, &open) == 0 && open.st_ino == lock.st_ino) child_has = os::handle(::dup(fd));
+    }
+  }, options, ec);
+  DOCTEST_REQUIRE(child_has);
+  memoria::update_json(here / "s.json", json::object(), count_up, options, ec);
+  DOCTEST_CHECK(!ec);
 }
 
 DOCTEST_TEST_CASE("a corrupt state behind a link that is to be replaced stays, as the link does") {
@@ -2144,6 +2375,16 @@ DOCTEST_TEST_CASE("a report says what was found, and what is there is returned b
   const scratch here;
   put(here / "s.json", "3");
   DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback) == json(3));
+  put(here / "s.json", "corrupt");
+  DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback, quiet()) == fallback);
+  try {
+    memoria::load_json(here / "s.json");  // set aside: missing, which is no corruption
+    DOCTEST_FAIL_CHECK("an error expected");
+  } catch (const memoria::state_corruption_error&) {
+    DOCTEST_FAIL_CHECK("nothing is corrupt");
+  } catch (const memoria::error& e) {
+    DOCTEST_CHECK(e.code() == std::errc::no_such_file_or_directory);
+  }
 }
 
 DOCTEST_TEST_CASE("what is noexcept and made on first use does not allocate") {
