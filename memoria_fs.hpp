@@ -1720,10 +1720,70 @@ inline std::string concat(std::initializer_list<std::string_view> parts) {
   return out;
 }
 
+// Moves what a plain_vector holds into larger, or smaller, memory.
+inline void* moved(void* from, std::size_t used, std::size_t bytes) {
+  void* const to = ::operator new(bytes);
+  if (used != 0) std::memcpy(to, from, used);
+  ::operator delete(from);
+  return to;
+}
+
+// A vector of plain data. Of the dozen types that are kept in one, std::vector would be a dozen times compiled, by
+// everybody who includes this file: a tenth of what that costs.
+template <class T>
+class plain_vector {
+ public:
+  plain_vector() noexcept = default;
+  explicit plain_vector(std::size_t size, T value = T()) { resize(size, value); }
+  plain_vector(plain_vector&& other) noexcept { swap(other); }
+  plain_vector& operator=(plain_vector&& other) noexcept { return swap(other), *this; }
+  ~plain_vector() { ::operator delete(begin_); }
+
+  T* data() const noexcept { return begin_; }
+  T* begin() const noexcept { return begin_; }
+  T* end() const noexcept { return end_; }
+  T& back() const noexcept { return end_[-1]; }
+  T& operator[](std::size_t i) const noexcept { return begin_[i]; }
+  std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - begin_); }
+  bool empty() const noexcept { return begin_ == end_; }
+
+  void push_back(const T& value) {  // none of its own
+    if (end_ == limit_) set_capacity(2 * size() + 2);
+    *end_++ = value;
+  }
+  void pop_back() noexcept { --end_; }
+  void resize(std::size_t size, T value = T()) {
+    reserve(size);
+    T* const end = begin_ + size;
+    while (end_ < end) *end_++ = value;
+    end_ = end;
+  }
+  void reserve(std::size_t capacity) {
+    if (capacity > static_cast<std::size_t>(limit_ - begin_)) set_capacity(capacity);
+  }
+  void shrink_to_fit() { set_capacity(size()); }
+  void swap(plain_vector& other) noexcept {
+    begin_ = std::exchange(other.begin_, begin_);
+    end_ = std::exchange(other.end_, end_);
+    limit_ = std::exchange(other.limit_, limit_);
+  }
+
+ private:
+  static_assert(std::is_trivially_copyable_v<T>);
+  [[gnu::noinline]] void set_capacity(std::size_t capacity) {
+    const std::size_t kept = size();
+    begin_ = static_cast<T*>(moved(begin_, kept * sizeof(T), capacity * sizeof(T)));
+    end_ = begin_ + kept;
+    limit_ = begin_ + capacity;
+  }
+
+  T *begin_ = nullptr, *end_ = nullptr, *limit_ = nullptr;
+};
+
 // Merge sort: <algorithm> alone would cost every user more than this file.
-template <class T, class Less>
-void sort_by_merging(std::vector<T>& items, Less less) {
-  std::vector<T> merged(items);
+template <class Items, class Less>
+void sort_by_merging(Items& items, Less less) {
+  Items merged(items.size());
   for (std::size_t width = 1; width < items.size(); width *= 2) {
     for (std::size_t begin = 0; begin < items.size(); begin += 2 * width) {
       const auto bound = [&](std::size_t at) { return at < items.size() ? at : items.size(); };
@@ -1737,9 +1797,9 @@ void sort_by_merging(std::vector<T>& items, Less less) {
   }
 }
 
-template <class T>
-void sort_by_merging(std::vector<T>& items) {
-  sort_by_merging(items, [](const T& a, const T& b) { return a < b; });
+template <class Items>
+void sort_by_merging(Items& items) {
+  sort_by_merging(items, [](const auto& a, const auto& b) { return a < b; });
 }
 
 }  // namespace detail
@@ -2753,30 +2813,29 @@ inline directory syncable(const directory& d, status& s) {
 }
 
 inline bool resolve(path::string_type& at, const path::string_type& more) {
-  struct known_link {
-    std::string place, leads_to;
+  struct text_to_follow {  // `more`, then one for each link: what that at `place` holds, and once it is done leads to
+    std::string place, text;
+    std::size_t next, back;  // `back`: the one that it was met in
     bool done;
-  };
-  struct text_to_follow {
-    std::string text;
-    std::size_t next, link;
   };
   constexpr std::size_t none = std::string::npos, most_links = 1000;  // about Python's limit of recursion
   if (at == "/") at.clear();
-  std::vector<text_to_follow> todo = {{more, 0, none}};
-  std::vector<known_link> links;
+  std::vector<text_to_follow> texts;
+  texts.push_back({{}, more, 0, none, false});
   path target;
-  for (std::size_t dead = none; !todo.empty();) {  // dead: length of the first path that is not there
-    const std::string& text = todo.back().text;
-    const std::size_t begin = text.find_first_not_of('/', todo.back().next);
+  std::size_t dead = none;  // length of the first path that is not there
+  for (std::size_t current = 0; current != none;) {
+    text_to_follow& now = texts[current];
+    const std::size_t begin = now.text.find_first_not_of('/', now.next);
     if (begin == none) {
-      if (todo.back().link != none) links[todo.back().link].leads_to = at, links[todo.back().link].done = true;
-      todo.pop_back();
+      if (current != 0) now.text = at;
+      now.done = true;
+      current = now.back;
       continue;
     }
-    const std::size_t parent = at.size(), slash = text.find('/', begin);
-    todo.back().next = slash == none ? text.size() : slash;
-    const std::string_view component = std::string_view(text).substr(begin, todo.back().next - begin);
+    const std::size_t parent = at.size(), slash = now.text.find('/', begin);
+    now.next = slash == none ? now.text.size() : slash;
+    const std::string_view component = std::string_view(now.text).substr(begin, now.next - begin);
     if (component == ".") continue;
     if (component == "..") {
       at.resize(at.empty() ? 0 : at.rfind('/'));
@@ -2790,17 +2849,17 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
       if (own.code.value() != EINVAL) dead = at.size();  // EINVAL: it is there, and no link
       continue;
     }
-    std::size_t link = 0;
-    while (link < links.size() && links[link].place != at) ++link;
-    if (link < links.size()) {
-      if (!links[link].done) return false;
-      at = links[link].leads_to;
+    std::size_t link = 1;
+    while (link < texts.size() && texts[link].place != at) ++link;
+    if (link < texts.size()) {
+      if (!texts[link].done) return false;
+      at = texts[link].text;
       continue;
     }
-    if (link == most_links) return false;
-    links.push_back({at, {}, false});
+    if (link > most_links) return false;
+    texts.push_back({at, target.native(), 0, current, false});
     at.resize(target.is_absolute() ? 0 : parent);
-    todo.push_back({target.native(), 0, link});
+    current = link;
   }
   if (at.empty()) at = "/";
   return true;
@@ -3017,7 +3076,7 @@ inline bool rename_posix_semantics(const handle& h, const std::wstring& to) {
     wchar_t text[1];
   };
   const std::size_t bytes = sizeof(rename_header) + to.size() * sizeof(wchar_t);
-  std::vector<std::uint64_t> buffer(bytes / 8 + 1);
+  plain_vector<std::uint64_t> buffer(bytes / 8 + 1);
   auto* request = reinterpret_cast<rename_header*>(buffer.data());
   request->flags = 0x1 | 0x2 | 0x40;  // REPLACE_IF_EXISTS | POSIX_SEMANTICS | IGNORE_READONLY_ATTRIBUTE
   request->length = static_cast<unsigned long>(to.size() * sizeof(wchar_t));
@@ -5144,7 +5203,7 @@ class confined_walk {
     status own;
     os::directory next = os::enter(*here(), component.c_str(), own);
     if (next.h) {
-      below_.push_back(std::make_shared<const os::directory>(std::move(next)));
+      below_.push_back(std::shared_ptr<const os::directory>(new os::directory(std::move(next))));
       return true;
     }
     const path::string_type remaining = path::value_type('/') + rest_.substr(at_);
@@ -5287,7 +5346,7 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   const bool missing_parent = own.missing() && options.made != nullptr;
   if (stepped && own.failed() && !missing_parent) return s.fail(own);
   if (stepped && h) {
-    out.dir = std::make_shared<const os::directory>(os::directory{std::move(h), root.top->full / parent});
+    out.dir.reset(new os::directory{std::move(h), root.top->full / parent});
     status absent;
     if (!os::get_info_at(*out.dir, out.name.c_str(), false, out.existing, absent)) {
       return absent.missing() || s.fail(absent);
@@ -5298,7 +5357,7 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   if (out.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
   os::directory same = os::syncable(*out.dir, s);
   if (!same.h) return false;
-  out.dir = std::make_shared<const os::directory>(std::move(same));
+  out.dir.reset(new os::directory(std::move(same)));
   return true;
 }
 
@@ -5399,7 +5458,7 @@ inline owner<confined_root> open_root(const path& directory, status& s) {
   os::directory d = os::open_root(directory, s);
   if (!d.h) return nullptr;
   owner<confined_root> root(new confined_root);
-  root->top = std::make_shared<const os::directory>(std::move(d));
+  root->top.reset(new os::directory(std::move(d)));
   return root;
 }
 
@@ -5793,9 +5852,13 @@ inline json_cell copy_of_leaf(const json_cell& c) {  // of what is neither array
 }
 
 MEMORIA_FS_INLINE void copy_cell(const json_cell& root, json_cell& copy) {
-  std::vector<std::pair<const json_cell*, json_cell*>> open;
+  struct open_pair {
+    const json_cell* from;
+    json_cell* to;
+  };
+  plain_vector<open_pair> open;
   if (root.kind < json_kind::array) copy = copy_of_leaf(root);
-  if (root.kind >= json_kind::array) open.emplace_back(&root, &copy);
+  if (root.kind >= json_kind::array) open.push_back({&root, &copy});
   while (!open.empty()) {
     const auto [from, to] = open.back();
     open.pop_back();
@@ -5808,7 +5871,7 @@ MEMORIA_FS_INLINE void copy_cell(const json_cell& root, json_cell& copy) {
     *to = made;
     for (std::size_t i = 0; i < count; ++i) {
       const json_cell& cell = cells_of(*from)[i];
-      if (cell.kind >= json_kind::array) open.emplace_back(&cell, &cells_of(made)[i]);
+      if (cell.kind >= json_kind::array) open.push_back({&cell, &cells_of(made)[i]});
       if (cell.kind < json_kind::array) cells_of(made)[i] = copy_of_leaf(cell);
     }
     if (is_indexed(made)) rebuild_index(made);
@@ -5843,8 +5906,11 @@ inline bool equal_leaves(const json_cell& a, const json_cell& b) noexcept {
 }
 
 MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right) {
-  std::vector<std::pair<const json_cell*, const json_cell*>> open;
-  open.emplace_back(&left, &right);
+  struct open_pair {
+    const json_cell *a, *b;
+  };
+  plain_vector<open_pair> open;
+  open.push_back({&left, &right});
   while (!open.empty()) {
     const auto [a, b] = open.back();
     open.pop_back();
@@ -5858,7 +5924,7 @@ MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right
       const json_cell &key = cells_of(*a)[i * width], &key_there = cells_of(*b)[i * width];
       const std::size_t twin = width == 1 || same_text(key, key_there) ? i : find_key(*b, key);
       if (twin == no_position) return false;
-      open.emplace_back(&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]);
+      open.push_back({&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]});
     }
   }
   return true;
@@ -6122,13 +6188,14 @@ class json_parser {
 
   // Written where it lies: a copy would have to wait for its parts.
   json_cell& push(json_kind kind, std::uint64_t payload = 0) {
-    json_cell& c = stack_.emplace_back();
+    stack_.push_back({});
+    json_cell& c = stack_.back();
     c.payload = payload;
     c.kind = kind;
     return c;
   }
   json_cell& push_text(std::string_view s, std::uint8_t flags) {
-    stack_.emplace_back();
+    stack_.push_back({});
     return stack_.back() = text_cell(s, flags, std::move(arena_));
   }
 
@@ -6192,7 +6259,7 @@ class json_parser {
   json_arena arena_;
   std::string copy_, unescaped_;
   const char *begin_ = nullptr, *end_ = nullptr;
-  std::vector<json_cell> stack_;
+  plain_vector<json_cell> stack_;
   json_problem problem_;
 };
 
@@ -6331,7 +6398,7 @@ class json_writer {
 
   json_dump_options options_;
   const char* why_ = nullptr;
-  std::vector<level> open_;
+  plain_vector<level> open_;
   std::string out_;
   char* end_ = nullptr;
 };
@@ -6371,7 +6438,7 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
   std::string what = problem.message();
-  text_ = std::make_shared<const texts>(texts{std::move(problem), std::move(what)});
+  text_.reset(new texts{std::move(problem), std::move(what)});
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
@@ -7203,20 +7270,20 @@ class vault_names {
   }
 
   void build() {
-    std::vector<std::uint64_t> order;  // the best first: a note before a file before an alias, then the shortest path
+    plain_vector<std::uint64_t> order;  // the best first: a note before a file before an alias, then the shortest path
     for (std::uint32_t i = 0; i < size(); ++i) {
       if (i == hidden || leads_to(i) == hidden) continue;
       const std::uint64_t length = name(i).size() < 0xFFFF ? name(i).size() : 0xFFFF;
       order.push_back(std::uint64_t(sort(i)) << 48 | length << 32 | i);
     }
     if (!exact) sort_by_merging(order);
-    std::vector<found_key> found;
+    plain_vector<found_key> found;
     found.reserve(order.size());
     std::string key;
     for (const std::uint64_t ranked : order) each_key(static_cast<std::uint32_t>(ranked), key, found);
     std::size_t buckets = 1;
     while (buckets * 4 < found.size()) buckets *= 2;
-    first_.assign(buckets + 1, 0);
+    first_ = plain_vector<std::uint32_t>(buckets + 1);
     for (const found_key& k : found) ++first_[bucket_of(k.hash)];
     for (std::size_t b = 1; b <= buckets; ++b) first_[b] += first_[b - 1];
     entries_.resize(found.size());
@@ -7265,7 +7332,7 @@ class vault_names {
     return exact || sort(i) == sort_of::note ? n.substr(0, n.size() - 3) : n;
   }
 
-  void each_key(std::uint32_t i, std::string& key, std::vector<found_key>& found) const {
+  void each_key(std::uint32_t i, std::string& key, plain_vector<found_key>& found) const {
     if (exact) return found.push_back({static_cast<std::uint32_t>(hash(stem(i))), i});
     key.clear();
     append_folded(key, stem(i));
@@ -7298,7 +7365,7 @@ class vault_names {
   std::size_t bucket_of(std::uint32_t hash) const noexcept { return hash & (first_.size() - 2); }
 
   std::string text_;
-  std::vector<std::uint32_t> ends_, aliased_, first_, entries_;  // an entry: an item, and three bits of its key's hash
+  plain_vector<std::uint32_t> ends_, aliased_, first_, entries_;  // an entry: an item, and three bits of its key's hash
   std::uint32_t notes_ = 0, files_ = 0;
   std::uint64_t salt_[2];
 };
@@ -7355,7 +7422,7 @@ class vault_lister {
   std::string_view name(const found_name& f) const { return std::string_view(text_).substr(f.at, f.size); }
 
   bool list(const found_name& folder, status& s) {
-    std::vector<found_name> found;
+    plain_vector<found_name> found;
     const std::string inside(name(folder));
     const std::string own = inside.empty() ? "." : inside.substr(0, inside.size() - 1);
     path::string_type buffer;
@@ -7372,11 +7439,11 @@ class vault_lister {
     sort_by_merging(found, [&](const found_name& a, const found_name& b) {
       return own_name(b) < own_name(a);  // the last is taken first
     });
-    todo_.insert(todo_.end(), found.begin(), found.end());
+    for (const found_name& f : found) todo_.push_back(f);
     return true;
   }
 
-  void add(const std::string& inside, os::name n, os::kind type, std::vector<found_name>& found) {
+  void add(const std::string& inside, os::name n, os::kind type, plain_vector<found_name>& found) {
     const std::size_t at = text_.size();
     text_ += inside;
     append_native(text_, n);
@@ -7401,7 +7468,7 @@ class vault_lister {
   vault_walk& v_;
   bool include_hidden_;
   std::string text_;
-  std::vector<found_name> todo_, files_;
+  plain_vector<found_name> todo_, files_;
 };
 
 inline bool list_vault(const path& directory, bool include_hidden, vault_walk& v, status& s) {
@@ -7413,23 +7480,18 @@ inline bool list_vault(const path& directory, bool include_hidden, vault_walk& v
 // visit(number, text) for each note in order, all read into one buffer; notes that cannot be read go to the failures.
 template <class F>
 void read_notes(vault_walk& v, progress_call progress, F&& visit) {
-  std::size_t capacity = std::size_t{1} << 18;  // not filled with zeros: most notes need little of it
-  std::unique_ptr<char[]> buffer(new char[capacity]);
+  std::string buffer(std::size_t{1} << 18, '\0');
   path::string_type native;
   for (std::uint32_t i = 0; i < v.names.notes(); ++i) {
     status s;
     const os::handle h = os::open_at(v.top, native_name(v.names.name(i), native), os::read_only, s);
     std::size_t size = 0;
     for (std::ptrdiff_t n = 1; n > 0 && !s.failed(); size += static_cast<std::size_t>(n > 0 ? n : 0)) {
-      if (size == capacity) {
-        std::unique_ptr<char[]> larger(new char[capacity *= 2]);
-        std::memcpy(larger.get(), buffer.get(), size);
-        buffer.swap(larger);
-      }
-      n = os::read_some(h, buffer.get() + size, capacity - size, s);
+      if (size == buffer.size()) buffer.resize(2 * size);
+      n = os::read_some(h, buffer.data() + size, buffer.size() - size, s);
     }
     if (s.failed()) v.failures.push_back({std::string(v.names.name(i)), s.code});
-    visit(i, s.failed() ? std::string_view() : std::string_view(buffer.get(), size), !s.failed());
+    visit(i, s.failed() ? std::string_view() : std::string_view(buffer).substr(0, size), !s.failed());
     if (progress.call != nullptr) progress.call(progress.object, i + std::size_t{1}, v.names.notes());
   }
 }
@@ -7641,11 +7703,11 @@ struct vault_index {
   vault_names names;
   bool symlinks = false;
   std::string target_text;
-  std::vector<std::uint32_t> target_ends;
-  std::vector<resolution> meanings;  // of each target; no_anchor: it depends on where the link stands
-  std::vector<vault_link> links;
-  std::vector<std::uint32_t> first_link, inbound, first_backlink, backlinks, orphans;
-  std::vector<bool> unreadable;
+  plain_vector<std::uint32_t> target_ends;
+  plain_vector<resolution> meanings;  // of each target; no_anchor: it depends on where the link stands
+  plain_vector<vault_link> links;
+  plain_vector<std::uint32_t> first_link, inbound, first_backlink, backlinks, orphans;
+  plain_vector<bool> unreadable;
   std::size_t counts[5] = {};
   std::vector<graph_failure> failures;
 
@@ -7675,7 +7737,7 @@ class vault_builder {
     walk.names.exact = v_.options.resolve == link_resolution::exact;
     if (!list_vault(v_.directory, v_.options.include_hidden, walk, s)) return false;
     v_.first_link.reserve(walk.names.notes() + std::size_t{1});
-    v_.unreadable.assign(walk.names.notes(), false);
+    v_.unreadable.resize(walk.names.notes(), false);
     read_notes(walk, progress, [&](std::uint32_t i, std::string_view text, bool read) {
       v_.first_link.push_back(static_cast<std::uint32_t>(v_.links.size()));
       if (read && (v_.links.size() + text.size() / 5 >= limit || v_.target_text.size() + text.size() >= limit)) {
@@ -7689,7 +7751,11 @@ class vault_builder {
     v_.symlinks = walk.symlinks;
     v_.failures = std::move(walk.failures);
     v_.names = std::move(walk.names);
-    for (const auto& [name, note] : aliases_) v_.names.add(name, vault_names::sort_of::alias, note);
+    std::size_t begin = 0;
+    for (const auto& [end, note] : aliases_) {
+      v_.names.add(std::string_view(alias_text_).substr(begin, end - begin), vault_names::sort_of::alias, note);
+      begin = end;
+    }
     finish();
     return true;
   }
@@ -7717,14 +7783,17 @@ class vault_builder {
     }
     if (names.exact) return;
     each_alias(text.substr(0, s.frontmatter_end == unknown ? find_frontmatter_end(text) : s.frontmatter_end),
-               [&](std::string_view alias) { aliases_.emplace_back(std::string(alias), note); });
+               [&](std::string_view alias) {
+                 alias_text_ += alias;
+                 aliases_.push_back({alias_text_.size(), note});
+               });
     if (!v_.options.check_anchors) return;
     each_anchor(text, [&](std::string_view a, char sort) { anchors_.push_back(anchor_hash(names, note, a, sort)); });
   }
 
   std::uint32_t intern(std::string_view text, const vault_names& names) {
     if ((v_.target_ends.size() + 1) * 2 > slots_.size()) {
-      std::vector<std::uint64_t> old(slots_.size() * 2);
+      plain_vector<std::uint64_t> old(slots_.size() * 2);
       old.swap(slots_);
       for (const std::uint64_t seen : old) {
         if (seen != 0) slot_of(seen >> 32, [](std::uint32_t) { return false; }) = seen;
@@ -7764,11 +7833,11 @@ class vault_builder {
   void resolve_all() {
     const std::uint32_t notes = v_.names.notes();
     resolver r = v_.make_resolver();
-    v_.meanings.assign(v_.target_ends.size(), link_status::no_anchor);
-    std::vector<std::uint32_t> destinations, last_source(notes, none);
+    v_.meanings.resize(v_.target_ends.size(), link_status::no_anchor);
+    plain_vector<std::uint32_t> destinations, last_source(notes, none);
     destinations.reserve(v_.links.size());
-    v_.inbound.assign(notes, 0);
-    v_.first_backlink.assign(notes + std::size_t{1}, 0);
+    v_.inbound.resize(notes, 0);
+    v_.first_backlink.resize(notes + std::size_t{1}, 0);
     for (std::uint32_t source = 0; source < notes; ++source) {
       for (std::uint32_t i = v_.first_link[source]; i < v_.first_link[source + std::size_t{1}]; ++i) {
         vault_link& link = v_.links[i];
@@ -7823,9 +7892,15 @@ class vault_builder {
     return found < anchors_.size() && anchors_[found] == wanted;
   }
 
+  struct known_alias {
+    std::size_t end;  // in alias_text_
+    std::uint32_t note;
+  };
+
   vault_index& v_;
-  std::vector<std::uint64_t> slots_, anchors_;
-  std::vector<std::pair<std::string, std::uint32_t>> aliases_;
+  plain_vector<std::uint64_t> slots_, anchors_;
+  std::string alias_text_;
+  plain_vector<known_alias> aliases_;
 };
 
 MEMORIA_FS_INLINE graph_note item_at(const vault_index& v, std::size_t i, const graph_note*) {
@@ -8036,7 +8111,7 @@ class article_rename {
     how.include_hidden = options_.include_hidden;
     before_ = read_vault(directory_, how, {}, s);
     if (!before_) return false;
-    report_.failures = before_->failures;
+    report_.failures = std::move(before_->failures);
     if (!options_.skip_unreadable && !report_.failures.empty()) {
       return s.fail("read", report_.failures[0].code, report_.failures[0].name);
     }
@@ -8175,7 +8250,7 @@ class article_rename {
       std::string text;
       status own;
       if (!read_file(where, text, own)) return own.missing() || s.fail(own.step, own.code, to_utf8(where));
-      report_.changes.resize(known_changes);
+      while (report_.changes.size() > known_changes) report_.changes.pop_back();
       const std::string changed = rewritten(note, text, &report_.changes);
       if (options_.dry_run || changed == text) return true;
       if (swap_content(where, text, changed, options_.write, own)) return true;
