@@ -1160,7 +1160,9 @@ DOCTEST_TEST_CASE("directories that are made are synced only where that was aske
 }
 
 DOCTEST_TEST_CASE("a new file by way of a hard link is as durable as by a rename, and a refused link is an error") {
-  for (const int code : {0, EACCES}) {
+  const int cases[][2] = {{EINVAL, 0}, {ENOSYS, 0}, {ENOTSUP, 0}, {EINVAL, EACCES}};
+  for (const auto& answers : cases) {
+    const int no_rename = answers[0], no_link = answers[1];
     const scratch here;
     memoria::write_options options;
     options.overwrite = false;
@@ -1169,13 +1171,13 @@ DOCTEST_TEST_CASE("a new file by way of a hard link is as durable as by a rename
     {
       const hook old_kernel([&](const os::event& e) {
         synced += is(e, "fsync directory") ? 1 : 0;
-        return failing(is(e, "rename") ? EINVAL : is(e, "link") ? code : 0);
+        return failing(is(e, "rename") ? no_rename : is(e, "link") ? no_link : 0);
       });
       memoria::atomic_write_text(here / "f", "x", options, ec);
     }
-    DOCTEST_CHECK(ec.value() == code);
-    DOCTEST_CHECK(synced == (code == 0 ? 1 : 0));
-    DOCTEST_CHECK(here.names() == (code == 0 ? list({"f"}) : list({})));
+    DOCTEST_CHECK(ec.value() == no_link);
+    DOCTEST_CHECK(synced == (no_link == 0 ? 1 : 0));
+    DOCTEST_CHECK(here.names() == (no_link == 0 ? list({"f"}) : list({})));
   }
 }
 
@@ -2123,6 +2125,32 @@ DOCTEST_TEST_CASE("the oldest generation that is looked at is used, and no backu
     DOCTEST_CHECK(memoria::load_json_with_recovery(here / "s.json", fallback, options, ec) == json(2));
     DOCTEST_CHECK(!ec);
     DOCTEST_CHECK(here.names().size() == 4 + round);  // the state, two generations, the lock
+  }
+}
+
+DOCTEST_TEST_CASE("a generation that takes its place, and the copy of what it displaces, are durable and as they were") {
+  const scratch here;
+  put(here / "s.json", "corrupt");
+  put(here / "s.json.gen-1", "1");
+  ::chmod((here / "s.json").c_str(), 0640);
+  ::chmod((here / "s.json.gen-1").c_str(), 0604);
+  std::string calls;
+  std::error_code ec;
+  {
+    const hook watch([&](const os::event& e) {
+      const bool exchange = is(e, "rename") && std::string_view(e.second) == "s.json";
+      if (is(e, "fsync") || is(e, "fsync directory")) calls.append(e.call) += ", ";
+      if (exchange) calls += "exchange, ";
+      return os::verdict();
+    });
+    memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+  }
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(calls == "fsync, fsync, fsync directory, exchange, fsync directory, ");
+  for (const std::string& name : here.names()) {
+    const bool kept = name.find(".bak-") != std::string::npos, lock = name.front() == '.';
+    const auto mode = static_cast<unsigned>(fs::status(here / name.c_str()).permissions());
+    DOCTEST_CHECK(mode == (kept || lock ? 0640 : 0604));
   }
 }
 
