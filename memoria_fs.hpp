@@ -2209,7 +2209,6 @@ struct info {
   std::uint64_t size = 0, device = 0, inode = 0, links = 0;
   unsigned mode = 0;  // permission bits; on Windows 0444 for a read-only file, else 0666
   unsigned user = 0, group = 0;
-  std::int64_t modified = 0;  // only to be compared with another
 
   bool same_file(const info& other) const noexcept { return device == other.device && inode == other.inode; }
 };
@@ -2461,12 +2460,6 @@ inline info to_info(const struct ::stat& st) noexcept {
   i.mode = st.st_mode & 07777u;
   i.user = st.st_uid;
   i.group = st.st_gid;
-#ifdef __APPLE__
-  const ::timespec& t = st.st_mtimespec;
-#else
-  const ::timespec& t = st.st_mtim;
-#endif
-  i.modified = static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + static_cast<std::int64_t>(t.tv_nsec);
   return i;
 }
 
@@ -3007,7 +3000,6 @@ inline bool get_info(const handle& h, info& out, status& s) {
   out.inode = (std::uint64_t{f.index_high} << 32) | f.index_low;
   out.links = f.links;
   out.mode = (f.attributes & attribute_readonly) != 0 ? 0444 : 0666;
-  out.modified = static_cast<std::int64_t>((std::uint64_t{f.times[5]} << 32) | f.times[4]);
   return true;
 }
 

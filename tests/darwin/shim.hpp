@@ -22,7 +22,6 @@
 #include <unistd.h>
 
 #define F_FULLFSYNC 51
-#define st_mtimespec st_mtim
 
 inline int full_syncs = 0;  // how often F_FULLFSYNC was asked for
 
