@@ -104,8 +104,9 @@
 // MEMORIA_FS_IMPLEMENTATION      in one unit, before its include: the definitions for all the others. It wins over
 //                                MEMORIA_FS_DECLARATIONS_ONLY, which may thus be set for the whole project
 //
-// None changes the layout of a class. Other versions, units without exceptions, with tests or portable get inline
-// namespaces of their own and can be linked into one program.
+// None changes the layout of a class. Other versions, units without exceptions, without RTTI, with tests or portable get
+// inline namespaces of their own and can be linked into one program; what one of them throws the others catch as
+// std::filesystem::filesystem_error.
 
 #ifndef MEMORIA_FS_NAMESPACE
 #define MEMORIA_FS_NAMESPACE memoria
@@ -119,6 +120,11 @@
 #define MEMORIA_FS_EXCEPTIONS 0
 #define MEMORIA_FS_ABI_EXCEPTIONS _noexcept
 #endif
+#if defined(__cpp_rtti) || defined(_CPPRTTI)  // a virtual table without RTTI crashes who asks for it
+#define MEMORIA_FS_ABI_RTTI
+#else
+#define MEMORIA_FS_ABI_RTTI _nortti
+#endif
 #ifdef MEMORIA_FS_TESTS
 #define MEMORIA_FS_ABI_TESTS _tests
 #else
@@ -129,10 +135,11 @@
 #else
 #define MEMORIA_FS_ABI_PORTABLE
 #endif
-#define MEMORIA_FS_JOIN_(a, b, c, d) v##a##b##c##d
-#define MEMORIA_FS_JOIN(a, b, c, d) MEMORIA_FS_JOIN_(a, b, c, d)
-#define MEMORIA_FS_ABI \
-  MEMORIA_FS_JOIN(MEMORIA_FS_VERSION, MEMORIA_FS_ABI_EXCEPTIONS, MEMORIA_FS_ABI_TESTS, MEMORIA_FS_ABI_PORTABLE)
+#define MEMORIA_FS_JOIN_(a, b, c, d, e) v##a##b##c##d##e
+#define MEMORIA_FS_JOIN(a, b, c, d, e) MEMORIA_FS_JOIN_(a, b, c, d, e)
+#define MEMORIA_FS_ABI                                                                                      \
+  MEMORIA_FS_JOIN(MEMORIA_FS_VERSION, MEMORIA_FS_ABI_EXCEPTIONS, MEMORIA_FS_ABI_RTTI, MEMORIA_FS_ABI_TESTS, \
+                  MEMORIA_FS_ABI_PORTABLE)
 
 // What runs seldom is [[gnu::cold]]: compilers spend less on it, and what room for inlining they have goes to the rest.
 #ifdef MEMORIA_FS_IMPLEMENTATION
@@ -194,8 +201,8 @@ enum class errc {
 const std::error_category& error_category() noexcept;
 std::error_code make_error_code(errc e) noexcept;
 
-// Each copy of this header in a program (hidden in a shared library, without exceptions, under another name) has its own
-// category object. Codes compare equal all the same, by the category's name.
+// Each copy of this header in a program (hidden in a shared library, without exceptions, under another name) has a
+// category of its own. Codes compare equal all the same, by the category's name.
 namespace detail {
 bool is(const std::error_code& code, errc e) noexcept;
 }
@@ -13269,6 +13276,7 @@ DOCTEST_TEST_SUITE_END();
 #endif
 #undef MEMORIA_FS_EXCEPTIONS
 #undef MEMORIA_FS_ABI_EXCEPTIONS
+#undef MEMORIA_FS_ABI_RTTI
 #undef MEMORIA_FS_ABI_TESTS
 #undef MEMORIA_FS_ABI_PORTABLE
 #undef MEMORIA_FS_ABI

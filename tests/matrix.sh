@@ -49,6 +49,7 @@ Windows.h before, after, never|day|windows_h
 macOS branch on Linux|day|darwin g++ -std=c++17 $warnings
 macOS branch, no F_FULLFSYNC|day|darwin g++ -std=c++17 -DSHIM_NO_FULLFSYNC
 i686|day|m32 -std=c++17 $warnings
+i686, files of 3 GiB|day|big_files_32 -std=c++17 $warnings
 g++ c++17|day|native g++ -std=c++17 -O2 $warnings
 g++ c++20|day|native g++ -std=c++20 -O1 $warnings
 g++ c++23|day|native g++ -std=c++23 -O0 $warnings
@@ -79,8 +80,13 @@ g++ no exceptions|day|native g++ -std=c++17 $no_exceptions $warnings
 clang++ no exceptions|day|native clang++ -std=c++17 $no_exceptions $warnings
 g++ no rtti|day|native g++ -std=c++17 -fno-rtti $warnings
 clang++ no rtti|long|native clang++ -std=c++17 -fno-rtti $warnings
+g++ debug library|day|native g++ -std=c++17 -O1 -D_GLIBCXX_DEBUG -D_GLIBCXX_DEBUG_PEDANTIC $warnings
+g++ fortified|long|native g++ -std=c++17 -O2 -D_FORTIFY_SOURCE=3 $warnings
+clang++-19 implicit conversions|day|implicit
 g++ portable lanes|day|native g++ -std=c++17 -O1 -DMEMORIA_FS_PORTABLE $warnings
 clang++ two units|day|two_units clang++
+g++ two units, linked as one|long|two_units g++ -O2 -flto -Wodr -Werror
+clang++ two units, linked as one|long|two_units clang++ -O2 -flto -fuse-ld=lld -Wno-unused-command-line-argument
 clang++ libFuzzer|day|fuzz
 clang-tidy, cppcheck|day|static
 EOF
@@ -114,6 +120,13 @@ native() { needs "$1" && compile "$@" -pthread -o selftest && run ./selftest; }
 sanitized() {
   export UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
   native "$@" -g -O1 -fno-sanitize-recover=all
+}
+
+# What no compiler warns of: a value that changes on its way into a narrower or differently signed type, at run time.
+# libstdc++ does it on purpose.
+implicit() {
+  echo 'src:/usr/*' > ignore
+  sanitized clang++-19 -std=c++17 -fsanitize=implicit-conversion,local-bounds,nullability -fsanitize-ignorelist=ignore
 }
 
 # MemorySanitizer takes what an uninstrumented library wrote for never written, and Debian has no instrumented one. zig
@@ -170,14 +183,28 @@ weverything() {  # weverything COMPILER STANDARD...: the header alone, in each w
   done
 }
 
-two_units() { CXX=$1 BUILD=$PWD sh "$top/tests/two_units/run.sh"; }
+two_units() {  # two_units COMPILER FLAGS...
+  needs "$1" || return
+  CXX=$1
+  shift
+  CXX=$CXX FLAGS="$*" BUILD=$PWD sh "$top/tests/two_units/run.sh"
+}
 
 static() { sh "$top/tests/static.sh"; }
 fuzz() { BUILD=$PWD sh "$top/tests/fuzz/run.sh" "$((${FUZZ_SECONDS:-20} / 5))"; }
 
+m32_library=/usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a
 m32() {
-  needs /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a || return
+  needs $m32_library || return
   native g++ -m32 -idirafter /usr/include/x86_64-linux-gnu "$@"
+}
+
+big_files_32() {  # with offsets of 32 bits, which cannot say where such a file ends, and of 64
+  needs $m32_library || return
+  for bits in 32 64; do
+    build g++ -m32 -idirafter /usr/include/x86_64-linux-gnu "$@" -D_FILE_OFFSET_BITS=$bits "$top/tests/big_files.cpp" \
+      -o big_files && run ./big_files || return
+  done
 }
 
 cross() {  # cross TRIPLE QEMU FLAGS... 32-bit off_t needs a 32-bit kernel: the offsets in an ext4 directory have 64 bits
@@ -244,10 +271,10 @@ prepare() {  # prepare day|all
   mkdir -p "$out/include/doctest" "$cache"
   install c++=g++ g++=g++ /usr/include/doctest/doctest.h=doctest-dev || return 1
   cp /usr/include/doctest/doctest.h "$out/include/doctest/"  # cross compilers must not see the rest of /usr/include
-  install clang++=clang python3=python3
+  install clang++=clang python3=python3 ld.lld=lld
   install "$(clang++ -print-resource-dir)/lib/linux=libclang-rt-14-dev"
   install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19 /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
-  install /usr/lib/gcc/x86_64-linux-gnu/12/32/libstdc++.a=g++-12-multilib  # g++-multilib would remove every cross compiler
+  install $m32_library=g++-12-multilib  # g++-multilib would remove every cross compiler
   install s390x-linux-gnu-g++=g++-s390x-linux-gnu aarch64-linux-gnu-g++=g++-aarch64-linux-gnu \
     arm-linux-gnueabihf-g++=g++-arm-linux-gnueabihf qemu-s390x-static=qemu-user-static
   install x86_64-w64-mingw32-g++-posix=g++-mingw-w64-x86-64-posix wine=wine /usr/lib/wine/wine64=wine64

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Proves that several translation units may include the header, also units compiled with different switches: each is
-# compiled without a warning, linked with a plain one into one program and run.
+# compiled without a warning, linked with a plain one into one program and run. FLAGS: for every compiler line.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dir=${BUILD:-/tmp}/two_units
@@ -12,14 +12,15 @@ unit() {  # unit NAME FLAGS...: compiles unit.cpp to NAME.o
   name=$1
   shift
   # shellcheck disable=SC2086 # the words are wanted
-  "${CXX:-c++}" -std=c++17 $warnings -I"$here/../.." -DUNIT="$name" "$@" -c "$here/unit.cpp" -o "$name.o"
+  "${CXX:-c++}" -std=c++17 ${FLAGS:-} $warnings "$@" -I"$here/../.." -DUNIT="$name" -c "$here/unit.cpp" -o "$name.o"
 }
 
 with_first() {  # with_first WHAT FLAGS...: the first unit and one compiled with these flags
   printf '%s: ' "$1"
   shift
   unit second "$@"
-  "${CXX:-c++}" -std=c++17 "$here/main.cpp" first.o second.o -o program
+  # shellcheck disable=SC2086
+  "${CXX:-c++}" -std=c++17 ${FLAGS:-} "$here/main.cpp" second.o first.o -o program  # inline functions are the second's
   ./program
 }
 
@@ -44,10 +45,7 @@ for copy in "$here/../../memoria_fs.hpp" other/memoria_fs.hpp; do
     *) [ $taken = no ] && grep -q '#error .*two versions of this header' versions.log ;;
   esac
 done
-"${CXX:-c++}" -std=c++17 $warnings -Iother -DUNIT=second -c "$here/unit.cpp" -o second.o
-"${CXX:-c++}" -std=c++17 "$here/main.cpp" first.o second.o -o program
-printf 'another version: '
-./program
+with_first 'another version' -Iother
 
 if [ -n "${INCLUDE:-}" ]; then
   with_first 'one with the tests' -isystem "$INCLUDE" -DMEMORIA_FS_TESTS -DDOCTEST_CONFIG_IMPLEMENT -include doctest/doctest.h

@@ -1,5 +1,5 @@
-// One translation unit that uses every part, without exceptions of its own. run.sh compiles it twice, under two names
-// and with different switches, and links both into one program. Returns how many of its expectations failed.
+// One translation unit that uses every part. run.sh compiles it twice, under two names and with different switches, and
+// links both into one program. Returns how many of its expectations failed.
 #include <memoria_fs.hpp>
 #ifdef UNIT_NAMESPACE
 namespace fs = UNIT_NAMESPACE;
@@ -33,5 +33,18 @@ int UNIT(const std::filesystem::path& directory) {
   expect(fs::json::parse("[1, 2.5]", ec).dump(ec) == "[1,2.5]");
 
   expect(fs::count_inbound_links("note", directory, {}, ec) == 1);
+
+#ifdef __cpp_exceptions
+  try {
+    fs::read_text(directory / "missing");
+    ++failed;
+  } catch (const std::exception& e) {
+#ifdef __cpp_rtti
+    expect(dynamic_cast<const fs::error*>(&e) != nullptr);
+#else
+    expect(e.what() != nullptr);
+#endif
+  }
+#endif
   return failed;
 }
