@@ -2561,12 +2561,20 @@ inline unsigned copy_owner(const handle& h, const info& now, const info& from, c
 }
 
 #if defined(__linux__)
-// All that `ask(buffer, size)` has to say; asked without room, it tells how much that is.
-template <class F>
-bool whole_answer(const event& e, std::string& out, status& s, F&& ask) {
+// An attribute or, without a name, the names of all: of `file`, or where that is null of `h`.
+inline bool read_attribute(const event& e, const handle& h, const char* file, const char* attribute, std::string& out,
+                           status& s) {
+  const auto ask = [&](std::size_t) {  // without room it tells how much there is
+    char* const to = out.data();
+    if (attribute != nullptr) {
+      return file != nullptr ? ::lgetxattr(file, attribute, to, out.size())
+                             : ::fgetxattr(fd(h), attribute, to, out.size());
+    }
+    return file != nullptr ? ::llistxattr(file, to, out.size()) : ::flistxattr(fd(h), to, out.size());
+  };
   for (out.clear();;) {
     status own;
-    const auto n = call(e, own, [&](std::size_t) { return ask(out.data(), out.size()); });
+    const auto n = call(e, own, ask);
     if (n == -1 && own.code.value() != ERANGE) return s.fail(own);
     const bool fits = n != -1 && static_cast<std::size_t>(n) <= out.size();
     out.resize(n == -1 ? 0 : static_cast<std::size_t>(n));  // -1: it has grown meanwhile
@@ -2579,12 +2587,10 @@ bool whole_answer(const event& e, std::string& out, status& s, F&& ask) {
 inline bool copy_attribute(const handle& h, const char* file, const char* attribute, const losses& lost) {
   std::string value, present;
   status own, unset;
-  const auto asked = [&](char* to, std::size_t size) { return ::lgetxattr(file, attribute, to, size); };
-  const auto there = [&](char* to, std::size_t size) { return ::fgetxattr(fd(h), attribute, to, size); };
   const auto set = [&] { return ::fsetxattr(fd(h), attribute, value.data(), value.size(), 0) == 0; };
-  if (whole_answer({"lgetxattr"}, value, own, asked)) {
+  if (read_attribute({"lgetxattr"}, h, file, attribute, value, own)) {
     if (done({"fsetxattr", h.get()}, own, set)) return true;
-    if (whole_answer({"fgetxattr", h.get()}, present, unset, there) && present == value) return true;
+    if (read_attribute({"fgetxattr", h.get()}, h, nullptr, attribute, present, unset) && present == value) return true;
   }
   if (own.code.value() != ENODATA) lost.add(attribute, own.code);
   return false;
@@ -2597,8 +2603,7 @@ inline access_list copy_attributes(const handle& h, const directory& d, name fro
   const std::string file = concat({"/proc/self/fd/", std::to_string(fd(d)), "/", from});
   std::string names;  // each with a NUL behind it
   status own;
-  if (!whole_answer({"llistxattr", -1, from}, names, own,
-                    [&](char* to, std::size_t size) { return ::llistxattr(file.c_str(), to, size); })) {
+  if (!read_attribute({"llistxattr", -1, from}, h, file.c_str(), nullptr, names, own)) {
     if (own.code.value() == ENOTSUP) return access_list::none;
     lost.add("extended attributes", own.code);
   }
@@ -2616,8 +2621,7 @@ inline access_list copy_attributes(const handle& h, const directory& d, name fro
     if (called == list_name) list = kept ? access_list::kept : access_list::lost;
   }
   // A list that the directory passes on would let in those whom the old file kept out.
-  const auto inherited = [&](char* to, std::size_t size) { return ::flistxattr(fd(h), to, size); };
-  if (list == access_list::none && whole_answer({"flistxattr", h.get()}, names, own, inherited) &&
+  if (list == access_list::none && read_attribute({"flistxattr", h.get()}, h, nullptr, nullptr, names, own) &&
       concat({nul, names}).find(concat({nul, list_name, nul})) != std::string::npos) {
     done({"fremovexattr", h.get()}, own, [&] { return ::fremovexattr(fd(h), list_name.data()) == 0; });
   }
@@ -2828,7 +2832,7 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
     text_to_follow& now = texts[current];
     const std::size_t begin = now.text.find_first_not_of('/', now.next);
     if (begin == none) {
-      if (current != 0) now.text = at;
+      now.text = at;
       now.done = true;
       current = now.back;
       continue;
