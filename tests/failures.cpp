@@ -1544,15 +1544,17 @@ DOCTEST_TEST_CASE("a lock file that may only be read is not reached through a li
   DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
 }
 
-DOCTEST_TEST_CASE("a lock file that others make at the same moment is theirs, one that cannot be made is an error") {
-  for (const int code : {0, ENOSPC}) {
+DOCTEST_TEST_CASE("a lock file that others make at the same moment is theirs, a link or a failure is an error") {
+  for (const int code : {0, ELOOP, ENOSPC}) {
     const scratch here;
+    put(here / "elsewhere", "");
     int opens = 0;
     std::error_code ec;
     const hook neighbour([&](const os::event& e) {
       const bool making = is(e, "open", "l") && ++opens == 2;
       if (making && code == 0) put(here / "l", "theirs");
-      return failing(making ? code : 0);
+      if (making && code == ELOOP) fs::create_symlink("elsewhere", here / "l");
+      return failing(making && code == ENOSPC ? code : 0);
     });
     const memoria::file_lock lock(here / "l", ec);
     DOCTEST_CHECK(ec.value() == code);
