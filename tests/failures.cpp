@@ -894,14 +894,18 @@ DOCTEST_TEST_CASE("an attribute that grows while it is read is read whole, hashe
   DOCTEST_CHECK(attribute(file, "user.a") == std::string(100, 'l'));
   DOCTEST_CHECK(report.not_kept.empty());
   if (hashed) DOCTEST_CHECK((!attribute(file, "security.ima") && !attribute(file, "security.evm")));
-  {
-    const hook taken([&](const os::event& e) {  // the file was made with another value, and keeps it
+  const auto report_where_made_with_another_value = [&](int refusal) {
+    const hook other([refusal](const os::event& e) {
       const bool set = is(e, "fsetxattr");
       if (set) DOCTEST_CHECK(::fsetxattr(static_cast<int>(e.handle), "user.a", "other", 5, 0) == 0);
-      return failing(set ? EPERM : 0);
+      return failing(set ? refusal : 0);
     });
-    report = report_of_writing(file, os::seam());
-  }
+    return report_of_writing(file, os::seam());
+  };
+  report = report_where_made_with_another_value(0);
+  DOCTEST_CHECK(report.not_kept.empty());
+  DOCTEST_CHECK(attribute(file, "user.a") == std::string(100, 'l'));
+  report = report_where_made_with_another_value(EPERM);
   DOCTEST_REQUIRE(report.not_kept.size() == 1);
   DOCTEST_CHECK(report.not_kept[0].what == "user.a");
   DOCTEST_CHECK(attribute(file, "user.a") == "other");
@@ -1917,21 +1921,27 @@ DOCTEST_TEST_CASE("a log that is a link whenever it is opened is an error in the
 }
 
 DOCTEST_TEST_CASE("a confined log that is gone when it is locked is made again, one that cannot be looked at is left") {
-  for (const int code : {0, EIO}) {
+  const struct {
+    const char* removed;
+    int code;
+  } cases[] = {{"d/log", 0}, {"d", 0}, {"", EIO}};
+  for (const auto& c : cases) {
     const scratch here;
-    put(here / "log", "old");
+    fs::create_directory(here / "d");
+    put(here / "d/log", "old");
     std::error_code ec;
     const memoria::confined_dir dir(here.dir, ec);
     bool locked = false;
     {
       const hook neighbour([&](const os::event& e) {
-        if (is(e, "flock") && !std::exchange(locked, true) && code == 0) fs::remove(here / "log");
-        return failing(locked && is(e, "stat", "log") ? code : 0);
+        if (is(e, "flock") && !std::exchange(locked, true) && *c.removed != '\0') fs::remove_all(here / c.removed);
+        return failing(locked && is(e, "stat", "log") ? c.code : 0);
       });
-      dir.locked_append_text("log", "x", ec);
+      dir.locked_append_text("d/log", "x", ec);
     }
-    DOCTEST_CHECK(ec.value() == code);
-    DOCTEST_CHECK(memoria::tests::contents(here / "log") == (code == 0 ? "x" : "old"));
+    DOCTEST_CAPTURE(c.removed);
+    DOCTEST_CHECK(ec.value() == c.code);
+    DOCTEST_CHECK(memoria::tests::contents(here / "d/log") == (c.code == 0 ? "x" : "old"));
   }
 }
 
@@ -2414,6 +2424,20 @@ DOCTEST_TEST_CASE("a report says what was found, and what is there is returned b
     DOCTEST_FAIL_CHECK("nothing is corrupt");
   } catch (const memoria::error& e) {
     DOCTEST_CHECK(e.code() == std::errc::no_such_file_or_directory);
+  }
+}
+
+DOCTEST_TEST_CASE("a file that is wrong up to its last character does not end too early") {
+  for (const char* text : {"x", "[1, x", "[1, x\n"}) {
+    const scratch here;
+    put(here / "s.json", text);
+    memoria::recovery_report::damage found = memoria::recovery_report::damage::empty;
+    memoria::recovery_options options;
+    options.reporter = [&](const memoria::recovery_report& report) { found = report.found; };
+    std::error_code ec;
+    memoria::load_json_with_recovery(here / "s.json", fallback, options, ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(found == memoria::recovery_report::damage::syntax);
   }
 }
 
