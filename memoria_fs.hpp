@@ -753,9 +753,8 @@ class confined_dir {
 // strict: RFC 8259. Refused: NaN and Infinity, unpaired surrogate escapes (they name no character), a byte order mark,
 //   numbers beyond the largest double (integers are never too large). Tiny numbers become zero. `-0` is the integer 0.
 // python: what CPython 3.11's json.loads(str) accepts: NaN, Infinity and -Infinity, unpaired surrogates (kept as
-// WTF-8),
-//   1e400 is infinity; and a leading byte order mark. Integers of more than 4,300 digits, which CPython refuses since
-//   3.11 to save itself quadratic work, are accepted too.
+//   WTF-8), 1e400 is infinity; and a leading byte order mark. Integers of more than 4,300 digits, which CPython refuses
+//   since 3.11 to save itself quadratic work, are accepted too.
 // In both the bytes have to be UTF-8 and the last of several equal keys wins, in the place of the first.
 enum class json_dialect { strict, python };
 
@@ -790,20 +789,17 @@ class json_error : public std::system_error {
  public:
   explicit json_error(json_problem problem);
 
-  const json_problem& problem() const noexcept { return text_->problem; }
-  const std::string& reason() const noexcept { return text_->problem.reason; }
-  std::size_t offset() const noexcept { return text_->problem.offset; }
-  std::size_t line() const noexcept { return text_->problem.line; }
-  std::size_t column() const noexcept { return text_->problem.column; }
-  std::string message(std::string_view file) const { return text_->problem.message(file); }
-  const char* what() const noexcept override { return text_->what.c_str(); }
+  const json_problem& problem() const noexcept { return *problem_; }
+  const std::string& reason() const noexcept { return problem_->reason; }
+  std::size_t offset() const noexcept { return problem_->offset; }
+  std::size_t line() const noexcept { return problem_->line; }
+  std::size_t column() const noexcept { return problem_->column; }
+  std::string message(std::string_view file) const { return problem_->message(file); }
+  const char* what() const noexcept override { return what_->c_str(); }
 
  private:
-  struct texts {
-    json_problem problem;
-    std::string what;
-  };
-  std::shared_ptr<const texts> text_;  // shared, because copying an exception must not throw
+  std::shared_ptr<const json_problem> problem_;  // shared, because copying an exception must not throw
+  std::shared_ptr<const std::string> what_;
 };
 
 class json;
@@ -812,28 +808,25 @@ namespace detail {
 
 // tiny: a string that lies in the first 14 bytes of its cell, padded with zeros; natural: an integer beyond the largest
 // std::int64_t; big: one beyond 64 bits, as text. From big on a value owns memory.
-enum class json_kind : std::uint8_t { null, boolean, tiny, real, integer, natural, big, text, array, object };
+enum class json_kind : std::uint64_t { null, boolean, tiny, real, integer, natural, big, text, array, object };
 struct json_cell {
   union {
     std::uint64_t payload;
     double real;
     char* memory;  // of a string, array or object
   };
-  std::uint32_t length_low;
-  std::uint16_t length_high;
-  std::uint8_t info;  // flags of a string; the length of a tiny one
-  json_kind kind;
+  std::uint64_t length : 48;  // of a longer string in bytes; members
+  std::uint64_t info : 8;     // flags of a string; the length of a tiny one
+  json_kind kind : 8;
 };
-inline std::size_t length_of(const json_cell& c) noexcept {  // bytes of a longer string; members
-  return static_cast<std::size_t>(c.length_low | (std::uint64_t{c.length_high} << 32));
-}
+static_assert(sizeof(json_cell) == 16, "the bytes of a tiny string lie before its info and kind");
+inline std::size_t length_of(const json_cell& c) noexcept { return static_cast<std::size_t>(c.length); }
 void destroy(const json_cell& root) noexcept;
 void copy_cell(const json_cell& root, json_cell& copy);
 bool equal_cells(const json_cell& left, const json_cell& right);
 std::string_view string_of(const json_cell& c) noexcept;
 double number_of(const json_cell& c);  // which is a number
-// false: not a number whose value is an integer of 64 bits, with sign or without
-bool integer_of(const json_cell& c, std::uint64_t& bits, bool& negative) noexcept;
+json_cell whole_of(const json_cell& c);  // a double whose value is an integer of 64 bits as that integer
 
 struct json_member;  // what the brace list of json::object holds
 
@@ -843,11 +836,6 @@ using value_of = std::conditional_t<std::is_convertible_v<Plain, const char*>, s
 template <class T>
 inline constexpr bool is_character =
     std::is_same_v<T, char> || std::is_same_v<T, wchar_t> || std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
-
-template <class T>
-inline constexpr bool is_vector = false;
-template <class T>
-inline constexpr bool is_vector<std::vector<T>> = true;
 
 // Over the values of an array or object. A key stands right before its value, hence the step of two.
 template <class Json>
@@ -866,7 +854,8 @@ class json_iterator {
   reference operator*() const noexcept { return *at_; }
   pointer operator->() const noexcept { return at_; }
   reference operator[](difference_type n) const noexcept { return at_[n * step_]; }
-  std::string_view key() const noexcept;  // of an object's member; empty in an array
+  // Of an object's member; empty in an array.
+  std::string_view key() const noexcept { return step_ == 2 ? string_of(at_[-1].cell_) : std::string_view(); }
   reference value() const noexcept { return *at_; }
 
   json_iterator& operator+=(difference_type n) noexcept { return at_ += n * step_, *this; }
@@ -894,14 +883,12 @@ class json_iterator {
 // for (auto& [key, value] : j.items()), and item.key(), item.value() as well
 template <class Json>
 struct json_items {
-  struct item {
-    std::string_view first;
-    Json& second;
-    std::string_view key() const noexcept { return first; }
-    Json& value() const noexcept { return second; }
+  struct item : std::pair<std::string_view, Json&> {
+    std::string_view key() const noexcept { return this->first; }
+    Json& value() const noexcept { return this->second; }
   };
   struct iterator : json_iterator<Json> {
-    item& operator*() const noexcept { return slot.emplace(item{this->key(), this->value()}); }
+    item& operator*() const noexcept { return slot.emplace(item{{this->key(), this->value()}}); }
     mutable std::optional<item> slot;  // so that `auto&` binds, as it does to nlohmann's
   };
   iterator begin() const noexcept { return {of.begin(), {}}; }
@@ -947,10 +934,7 @@ class json {
   }
   json(const json& other) : json() { detail::copy_cell(other.cell_, cell_); }
   json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
-  json& operator=(json other) noexcept {  // by value: it may have lived inside *this
-    swap(other);
-    return *this;
-  }
+  json& operator=(json other) noexcept { return swap(other), *this; }  // by value: it may have lived inside *this
   ~json() {
     if (cell_.kind >= kind::big) detail::destroy(cell_);
   }
@@ -958,17 +942,30 @@ class json {
   friend void swap(json& a, json& b) noexcept { a.swap(b); }
 
   static json array() { return json(kind::array); }
-  static json array(std::initializer_list<json> values);
+  static json array(std::initializer_list<json> values) {
+    json j = array();
+    for (const json& value : values) j.push_back(value);
+    return j;
+  }
   static json object() { return json(kind::object); }
   static json object(std::initializer_list<detail::json_member> members);  // the last of several equal keys wins
 
   // The whole text has to be one value with white space around it. The forms without exceptions return null for a text
   // that is refused; json_problem says why and where.
   static json parse(std::string_view text, std::error_code& ec) { return parse(text, {}, ec); }
-  static json parse(std::string_view text, const json_parse_options& options, std::error_code& ec);
+  static json parse(std::string_view text, const json_parse_options& options, std::error_code& ec) {
+    json_problem problem;
+    json result = parse(text, options, problem);
+    ec = problem.code;
+    return result;
+  }
   static json parse(std::string_view text, json_problem& problem) { return parse(text, {}, problem); }
   static json parse(std::string_view text, const json_parse_options& options, json_problem& problem);
-  static bool accept(std::string_view text, const json_parse_options& options = {});
+  static bool accept(std::string_view text, const json_parse_options& options = {}) {
+    std::error_code ec;
+    parse(text, options, ec);
+    return !ec;
+  }
 #if MEMORIA_FS_EXCEPTIONS
   static json parse(std::string_view text, const json_parse_options& options = {});
 
@@ -987,7 +984,10 @@ class json {
   bool is_boolean() const noexcept { return cell_.kind == kind::boolean; }
   bool is_number() const noexcept { return cell_.kind >= kind::real && cell_.kind <= kind::big; }
   bool is_number_integer() const noexcept { return is_number() && !is_number_float(); }  // of any size
-  bool is_number_unsigned() const noexcept;  // an integer, and not negative: a matter of the value, not of its origin
+  bool is_number_unsigned() const noexcept {  // an integer, and not negative: a matter of the value, not of its origin
+    if (cell_.kind == kind::big) return detail::string_of(cell_)[0] != '-';
+    return cell_.kind == kind::natural || (cell_.kind == kind::integer && cell_.payload >> 63 == 0);
+  }
   bool is_number_float() const noexcept { return cell_.kind == kind::real; }
   bool is_string() const noexcept { return cell_.kind == kind::tiny || cell_.kind == kind::text; }
   bool is_array() const noexcept { return cell_.kind == kind::array; }
@@ -1114,9 +1114,7 @@ class json {
   json* first() const noexcept;
   std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
   json* find_member(std::string_view key) const noexcept;
-  json* find_element(std::size_t index) const noexcept {
-    return is_array() && index < size() ? first() + index : nullptr;
-  }
+  json* find_element(std::size_t i) const noexcept { return is_array() && i < size() ? first() + i : nullptr; }
   json* find_token(const std::string& token) const noexcept;
   json& member(std::string_view key) const;
   json& element(std::size_t index) const;
@@ -1126,11 +1124,11 @@ class json {
   json& misused(const char* wanted) const;
   static json& failed(errc code, std::string reason);
   template <class T>
-  static constexpr const char* kind_of = std::is_same_v<T, bool>       ? "a boolean"
-                                         : std::is_integral_v<T>       ? "an integer that fits"
-                                         : std::is_floating_point_v<T> ? "a number that fits"
-                                         : detail::is_vector<T>        ? "an array of one type"
-                                                                       : "a string";
+  static constexpr const char* kind_of = std::is_same_v<T, bool>                      ? "a boolean"
+                                         : std::is_integral_v<T>                      ? "an integer that fits"
+                                         : std::is_floating_point_v<T>                ? "a number that fits"
+                                         : std::is_convertible_v<T, std::string_view> ? "a string"
+                                                                                      : "an array of one type";
 
   detail::json_cell cell_;
 };
@@ -1142,11 +1140,6 @@ struct json_member {
   mutable json value;  // the elements of a brace list are const; moving out of one saves copying whole trees
 };
 
-template <class Json>
-std::string_view json_iterator<Json>::key() const noexcept {
-  return step_ == 2 ? string_of(at_[-1].cell_) : std::string_view();
-}
-
 }  // namespace detail
 
 template <class T>
@@ -1156,17 +1149,19 @@ std::optional<T> json::get_if() const {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (is_boolean()) return cell_.payload != 0;
   } else if constexpr (std::is_integral_v<T>) {
-    std::uint64_t bits;
-    bool negative;
-    if (!detail::integer_of(cell_, bits, negative)) return std::nullopt;
-    const T value = static_cast<T>(bits);
-    if (static_cast<std::uint64_t>(value) == bits && (value < 0) == negative) return value;
+    const detail::json_cell whole = detail::whole_of(cell_);
+    const T value = static_cast<T>(whole.payload);
+    const json same = +value;  // if the value fits
+    if (same.cell_.kind == whole.kind && same.cell_.payload == whole.payload) return value;
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!is_number()) return std::nullopt;
     const double value = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
     const bool special = is_number_float() && !(value - value == 0);  // NaN and infinities are had in every type
     if (special || (value >= -highest && value <= highest)) return static_cast<T>(value);
-  } else if constexpr (detail::is_vector<T>) {
+  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>) {
+    if (is_string()) return T(detail::string_of(cell_));
+  } else {
+    static_assert(std::is_same_v<T, std::vector<typename T::value_type>>, "json holds no such type");
     if (!is_array()) return std::nullopt;
     T values;
     values.reserve(size());
@@ -1176,9 +1171,6 @@ std::optional<T> json::get_if() const {
       values.push_back(std::move(*value));
     }
     return values;
-  } else {
-    static_assert(std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>, "json holds no such type");
-    if (is_string()) return T(detail::string_of(cell_));
   }
   return std::nullopt;
 }
@@ -1688,6 +1680,8 @@ inline decoded decode_utf8(std::string_view text, std::size_t at) noexcept {
   if (lead < 0x80) return {lead, 1};
   const unsigned length = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : 2;
   if (lead < 0xC2 || lead > 0xF4 || text.size() - at < length) return {0, 0};
+  if (lead >= 0xE1 && lead <= 0xEC && (byte(at + 1) & 0xC0u) == 0x80 && (byte(at + 2) & 0xC0u) == 0x80)  // most scripts
+    return {(lead & 0xFu) << 12 | (byte(at + 1) & 0x3Fu) << 6 | (byte(at + 2) & 0x3Fu), 3};
   char32_t code = lead & (0xFFu >> (length + 1));
   for (unsigned i = 1; i < length; ++i) {
     if ((byte(at + i) & 0xC0u) != 0x80) return {0, 0};
@@ -2149,6 +2143,15 @@ inline std::size_t fetch_subtract(std::size_t& counter, std::size_t n) noexcept 
   return __atomic_fetch_sub(&counter, n, __ATOMIC_ACQ_REL);
 #else
   return reinterpret_cast<std::atomic<std::size_t>&>(counter).fetch_sub(n, std::memory_order_acq_rel);
+#endif
+}
+
+// Without a locale and correctly rounded; false: out of range, or the standard library cannot (libc++ before 20).
+inline bool read_double([[maybe_unused]] std::string_view number, [[maybe_unused]] double& value) noexcept {
+#ifdef __cpp_lib_to_chars
+  return std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc();
+#else
+  return false;
 #endif
 }
 
@@ -5583,10 +5586,8 @@ inline bool is_digit(char c) noexcept { return static_cast<unsigned char>(c - '0
 // alike in every locale, since all it gets to see are digits and an exponent. The numbers half-way between two doubles
 // have up to 767 digits, so of those behind the 800th nothing matters but whether one is not zero.
 inline double read_real(std::string_view number, std::size_t mantissa, std::int64_t exponent) {
-#ifdef __cpp_lib_to_chars
   double value;
-  if (std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc()) return value;
-#endif
+  if (read_double(number, value)) return value;
   std::string digits(number.substr(0, mantissa));
   const std::size_t point = digits.find('.'), most = 800;
   if (point != std::string::npos) {
@@ -5617,8 +5618,8 @@ inline char* write_real(char* out, double value) noexcept {
     }
   }
   const bool scientific = size != 0 && (size < 1e-4 || size >= 1e16);
-  char* const limit = out + 48;
-  char* p = std::to_chars(out, limit, value, scientific ? std::chars_format::scientific : std::chars_format::fixed).ptr;
+  const std::chars_format format = scientific ? std::chars_format::scientific : std::chars_format::fixed;
+  char* p = std::to_chars(out, out + 48, value, format).ptr;
   if (!scientific && !std::memchr(out, '.', static_cast<std::size_t>(p - out))) *p++ = '.', *p++ = '0';
   return p;
 }
@@ -5636,10 +5637,7 @@ inline constexpr std::size_t tiny_max = 14, linear_max = 64, no_position = ~std:
 inline constexpr std::uint8_t json_plain = 0x10, tiny_length = 0x0F;  // plain: UTF-8 that needs no backslash
 
 inline json_cell* cells_of(const json_cell& c) noexcept { return reinterpret_cast<json_cell*>(c.memory); }
-inline void set_length(json_cell& c, std::size_t n) noexcept {
-  c.length_low = static_cast<std::uint32_t>(n);
-  c.length_high = static_cast<std::uint16_t>(std::uint64_t{n} >> 32);
-}
+inline void set_length(json_cell& c, std::size_t n) noexcept { c.length = n & 0xFFFFFFFFFFFF; }
 // Cells a member.
 inline std::size_t width_of(const json_cell& c) noexcept { return c.kind == json_kind::object ? 2 : 1; }
 inline std::size_t count_of(const json_cell& c) noexcept { return length_of(c) * width_of(c); }  // cells
@@ -5671,10 +5669,10 @@ class json_arena {  // passed as an rvalue, so that one that never has slabs can
       block = static_cast<char*>(::operator new(bytes + 8));
     } else {
       const std::size_t whole = (bytes + 15) & ~std::size_t{7};
-      if (static_cast<std::size_t>(end_ - at_) < whole) add_slab();
+      if (size_ - used_ < whole) add_slab();
       ++*slab_;  // nobody else knows this slab yet
-      distance = static_cast<std::uint64_t>(at_ - reinterpret_cast<char*>(slab_)) / 8;
-      block = std::exchange(at_, at_ + whole);
+      distance = used_ / 8;
+      block = reinterpret_cast<char*>(slab_) + std::exchange(used_, used_ + whole);
     }
     header_of(block + 8) = capacity | distance << 48;
     return block + 8;
@@ -5682,15 +5680,12 @@ class json_arena {  // passed as an rvalue, so that one that never has slabs can
 
  private:
   [[gnu::cold]] void add_slab() {
-    char* const memory = static_cast<char*>(::operator new(size_));
-    leave_slab(std::exchange(slab_, ::new (memory) json_slab{1}), 1);
-    at_ = memory + 8;
-    end_ = memory + size_;
+    leave_slab(std::exchange(slab_, ::new (::operator new(size_)) json_slab{1}), 1);
+    used_ = 8;
   }
 
-  std::size_t size_;
+  std::size_t size_, used_ = size_;  // bytes of a slab
   json_slab* slab_ = nullptr;
-  char *at_ = nullptr, *end_ = nullptr;
 };
 
 // Gives blocks back, those of one slab together.
@@ -5735,26 +5730,27 @@ MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
 // A string that is only looked at: the bytes of a longer one stay where they are.
 inline json_cell view_cell(std::string_view s, std::uint8_t flags = 0) noexcept {
   json_cell c = {};
-  const bool tiny = s.size() <= tiny_max;
-  c.kind = tiny ? json_kind::tiny : json_kind::text;
-  c.info = static_cast<std::uint8_t>(tiny ? flags | s.size() : flags);
-  if (!tiny) {
+  if (s.size() <= tiny_max) {
+    c.kind = json_kind::tiny;
+    c.info = static_cast<std::uint8_t>(flags | s.size());
+    if (!s.empty()) std::memcpy(&c, s.data(), s.size());
+  } else {
+    c.kind = json_kind::text;
+    c.info = flags;
     c.memory = const_cast<char*>(s.data());
     set_length(c, s.size());
-  } else if (!s.empty()) {
-    std::memcpy(&c, s.data(), s.size());
   }
   return c;
 }
-inline json_cell text_cell(std::string_view s, std::uint8_t flags, json_arena&& arena = json_arena()) {
-  json_cell c = view_cell(s, flags);
-  if (c.kind == json_kind::tiny) return c;
-  c.memory = arena.allocate(s.size());
-  std::memcpy(c.memory, s.data(), s.size());
+// The same with memory of its own, if it is a longer string or an integer that is text.
+inline json_cell own_text(json_cell c, json_arena&& arena = json_arena()) {
+  if (c.kind < json_kind::big) return c;
+  const char* const bytes = std::exchange(c.memory, arena.allocate(length_of(c)));
+  std::memcpy(c.memory, bytes, length_of(c));
   return c;
 }
-inline bool same_text(const json_cell& a, const json_cell& b) noexcept {
-  if (a.kind == json_kind::tiny || b.kind == json_kind::tiny) {  // all of them is the same but for the flags
+inline bool same_bytes(const json_cell& a, const json_cell& b) noexcept {  // of strings, or of two of one kind
+  if (a.kind < json_kind::big || b.kind < json_kind::big) {  // all of them is the same but for the flags
     const std::uint64_t difference = load_first_lowest(bytes_of(a) + 8) ^ load_first_lowest(bytes_of(b) + 8);
     return a.payload == b.payload && (difference & ~(std::uint64_t{0xFF & ~tiny_length} << 48)) == 0;
   }
@@ -5784,7 +5780,7 @@ inline std::uint32_t* first_slot(const json_cell& object, std::uint64_t hash) no
 inline std::uint32_t& slot_of(const json_cell& object, const json_cell& key) noexcept {
   for (std::uint64_t hash = hash_key(object, key);; ++hash) {
     std::uint32_t& slot = *first_slot(object, hash);
-    if (slot == 0 || same_text(cells_of(object)[2 * (slot - std::size_t{1})], key)) return slot;
+    if (slot == 0 || same_bytes(cells_of(object)[2 * (slot - std::size_t{1})], key)) return slot;
   }
 }
 
@@ -5792,7 +5788,7 @@ inline std::size_t find_key(const json_cell& object, const json_cell& key) noexc
   if (is_indexed(object)) return slot_of(object, key) - std::size_t{1};  // no_position where it is free
   const json_cell* const cells = cells_of(object);
   for (std::size_t i = 0, n = length_of(object); i < n; ++i) {
-    if (same_text(cells[2 * i], key)) return i;
+    if (same_bytes(cells[2 * i], key)) return i;
   }
   return no_position;
 }
@@ -5842,49 +5838,29 @@ inline void remove_member(json_cell& c, std::size_t position) noexcept {
   if (is_indexed(c)) rebuild_index(c);
 }
 
-inline json_cell copy_of_leaf(const json_cell& c) {  // of what is neither array nor object
-  if (c.kind < json_kind::big) return c;
-  json_cell copy = text_cell(string_of(c), c.info);
-  copy.kind = c.kind;
-  return copy;
-}
+struct cell_pair {
+  const json_cell* from;
+  json_cell* to;
+};
 
 MEMORIA_FS_INLINE void copy_cell(const json_cell& root, json_cell& copy) {
-  struct open_pair {
-    const json_cell* from;
-    json_cell* to;
+  plain_vector<cell_pair> open;
+  const auto begin_copy = [&open](const json_cell& from, json_cell& to) {
+    if (from.kind < json_kind::array) return static_cast<void>(to = own_text(from));
+    to.kind = from.kind;
+    open.push_back({&from, &to});
   };
-  plain_vector<open_pair> open;
-  if (root.kind < json_kind::array) copy = copy_of_leaf(root);
-  if (root.kind >= json_kind::array) open.push_back({&root, &copy});
+  begin_copy(root, copy);
   while (!open.empty()) {
     const auto [from, to] = open.back();
     open.pop_back();
-    json_cell made = {};
-    made.kind = from->kind;
-    allocate_members(made, length_of(*from));
-    set_length(made, length_of(*from));
-    const std::size_t count = count_of(made);
-    for (std::size_t i = 0; i < count; ++i) cells_of(made)[i] = json_cell{};
-    *to = made;
-    for (std::size_t i = 0; i < count; ++i) {
-      const json_cell& cell = cells_of(*from)[i];
-      if (cell.kind >= json_kind::array) open.push_back({&cell, &cells_of(made)[i]});
-      if (cell.kind < json_kind::array) cells_of(made)[i] = copy_of_leaf(cell);
+    allocate_members(*to, length_of(*from));
+    for (std::size_t i = 0, n = count_of(*from), width = width_of(*from); i < n; i += width) {
+      json_cell* const place = append_member(*to);
+      for (std::size_t k = 0; k < width; ++k) begin_copy(cells_of(*from)[i + k], place[k]);
     }
-    if (is_indexed(made)) rebuild_index(made);
+    if (is_indexed(*to)) rebuild_index(*to);
   }
-}
-
-// Doubles count if their value is an integer.
-MEMORIA_FS_INLINE bool integer_of(const json_cell& c, std::uint64_t& bits, bool& negative) noexcept {
-  bits = c.payload;
-  negative = c.kind == json_kind::integer && (bits & sign_bit) != 0;
-  if (c.kind != json_kind::real) return c.kind == json_kind::integer || c.kind == json_kind::natural;
-  if (!(c.real >= -9223372036854775808.0 && c.real < 18446744073709551616.0)) return false;
-  negative = c.real < 0;
-  bits = negative ? static_cast<std::uint64_t>(static_cast<std::int64_t>(c.real)) : static_cast<std::uint64_t>(c.real);
-  return c.real == (negative ? static_cast<double>(static_cast<std::int64_t>(bits)) : static_cast<double>(bits));
 }
 
 MEMORIA_FS_INLINE double number_of(const json_cell& c) {
@@ -5894,35 +5870,33 @@ MEMORIA_FS_INLINE double number_of(const json_cell& c) {
   return c.kind == json_kind::natural ? static_cast<double>(c.payload) : whole;
 }
 
-inline bool equal_leaves(const json_cell& a, const json_cell& b) noexcept {
-  std::uint64_t m, n;
-  bool below, below_too;
-  if (integer_of(a, m, below) && integer_of(b, n, below_too)) return m == n && below == below_too;
-  if (a.kind != b.kind) return false;
-  if (a.kind == json_kind::real) return a.real == b.real;
-  return a.kind >= json_kind::tiny ? same_text(a, b) : a.payload == b.payload;
+MEMORIA_FS_INLINE json_cell whole_of(const json_cell& c) {
+  if (c.kind != json_kind::real || !(c.real >= -9223372036854775808.0 && c.real < 18446744073709551616.0)) return c;
+  json_cell whole = {};
+  whole.kind = c.real >= 9223372036854775808.0 ? json_kind::natural : json_kind::integer;
+  whole.payload = whole.kind == json_kind::natural ? static_cast<std::uint64_t>(c.real)
+                                                   : static_cast<std::uint64_t>(static_cast<std::int64_t>(c.real));
+  return number_of(whole) == c.real ? whole : c;
 }
 
 MEMORIA_FS_INLINE bool equal_cells(const json_cell& left, const json_cell& right) {
-  struct open_pair {
-    const json_cell *a, *b;
-  };
-  plain_vector<open_pair> open;
-  open.push_back({&left, &right});
+  plain_vector<cell_pair> open;
+  open.push_back({&left, const_cast<json_cell*>(&right)});  // which is only read
   while (!open.empty()) {
-    const auto [a, b] = open.back();
+    const json_cell a = whole_of(*open.back().from), b = whole_of(*open.back().to);
     open.pop_back();
-    if (a->kind < json_kind::array || a->kind != b->kind) {
-      if (!equal_leaves(*a, *b)) return false;
+    if (a.kind != b.kind) return false;
+    if (a.kind < json_kind::array) {
+      if (a.kind == json_kind::real ? a.real != b.real : !same_bytes(a, b)) return false;
       continue;
     }
-    const std::size_t n = length_of(*a), width = width_of(*a);
-    if (n != length_of(*b)) return false;
+    const std::size_t n = length_of(a), width = width_of(a);
+    if (n != length_of(b)) return false;
     for (std::size_t i = 0; i < n; ++i) {
-      const json_cell &key = cells_of(*a)[i * width], &key_there = cells_of(*b)[i * width];
-      const std::size_t twin = width == 1 || same_text(key, key_there) ? i : find_key(*b, key);
+      const json_cell &key = cells_of(a)[i * width], &key_there = cells_of(b)[i * width];
+      const std::size_t twin = width == 1 || same_bytes(key, key_there) ? i : find_key(b, key);
       if (twin == no_position) return false;
-      open.push_back({&cells_of(*a)[i * width + width - 1], &cells_of(*b)[twin * width + width - 1]});
+      open.push_back({&cells_of(a)[i * width + width - 1], &cells_of(b)[twin * width + width - 1]});
     }
   }
   return true;
@@ -5940,19 +5914,13 @@ inline const char* skip_text(const char* p, const char* end, bool ascii = false)
       p += stop == 0 ? lanes::width : first_lane(stop);
       if (stop == 0) continue;
     }
-    const auto byte = [&](int i) { return static_cast<unsigned char>(p[i]); };
-    if (p == end || *p == '"' || *p == '\\' || byte(0) < 0x20 || (ascii && byte(0) >= 0x7F)) return p;
-    if (byte(0) < 0x80) ++p;
-    while (!ascii && p != end && byte(0) >= 0x80) {
-      const bool common = byte(0) >= 0xE1 && byte(0) <= 0xEC && end - p >= 3;  // most of the world's scripts
-      if (common && (byte(1) & 0xC0) == 0x80 && (byte(2) & 0xC0) == 0x80) {
-        p += 3;
-        continue;
-      }
+    const auto byte = [&] { return static_cast<unsigned char>(*p); };
+    if (p == end || *p == '"' || *p == '\\' || byte() < 0x20 || (ascii && byte() >= 0x7F)) return p;
+    do {
       const decoded d = decode_utf8({p, static_cast<std::size_t>(end - p)}, 0);
       if (d.length == 0 || is_surrogate(d.code)) return p;
       p += d.length;
-    }
+    } while (!ascii && p != end && byte() >= 0x80);
   }
 }
 
@@ -5963,9 +5931,7 @@ inline const char* skip_text(const char* p, const char* end, bool ascii = false)
 class json_parser {
  public:
   json_parser(std::string_view text, const json_parse_options& options)
-      : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {
-    stack_.reserve(64);
-  }
+      : text_(text), options_(options), python_(options.dialect == json_dialect::python), arena_(text.size()) {}
   ~json_parser() {
     for (const json_cell& c : stack_) destroy(c);
   }
@@ -5973,6 +5939,7 @@ class json_parser {
   // The last byte of a text ends every loop over digits, letters or white space, so that none of them has to ask for
   // the end: a closing bracket, which most texts end in, or else the zero behind a copy.
   json_problem run(json_cell& result) {
+    stack_.reserve(64);
     const std::size_t size = text_.find_last_not_of(" \n\r\t") + 1;
     begin_ = text_.data();
     if (size == 0 || (text_[size - 1] != '}' && text_[size - 1] != ']')) begin_ = copy_.assign(text_, 0, size).data();
@@ -5990,18 +5957,15 @@ class json_parser {
     std::string found = "the end of the text";
     if (at != end_) found = std::string("byte 0x") + "0123456789ABCDEF"[byte >> 4] + "0123456789ABCDEF"[byte & 15];
     if (byte > 0x20 && byte < 0x7F) found = {'\'', *at, '\''};
-    problem_.code = make_error_code(code);
-    problem_.reason = tell ? reason + (", found " + found) : reason;
-    problem_.offset = static_cast<std::size_t>(at - begin_);
-    const text_position position = position_of(text_, problem_.offset);
-    problem_.line = position.line;
-    problem_.column = position.column;
-    std::size_t i = problem_.offset - (position.column > 30 ? 30 : position.column - 1);
-    while (i < problem_.offset && (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80) ++i;
-    for (std::size_t length = 0, from = i; i < text_.size() && text_[i] != '\n'; i += length) {
+    const std::size_t offset = static_cast<std::size_t>(at - begin_);
+    const auto [line, column] = position_of(text_, offset);
+    problem_ = {make_error_code(code), tell ? reason + (", found " + found) : reason, offset, line, column, {}};
+    std::size_t i = offset - (column > 30 ? 30 : column - 1);
+    while (i < offset && (static_cast<unsigned char>(text_[i]) & 0xC0) == 0x80) ++i;
+    for (std::size_t length = 0; i < text_.size() && text_[i] != '\n'; i += length) {
       const decoded d = decode_utf8(text_, i);
       length = d.length != 0 ? d.length : 1;
-      if (i - from + length > 60) break;
+      if (problem_.excerpt.size() + length > 60) break;
       const bool shown = d.length != 0 && d.code >= 0x20 && d.code != 0x7F && !is_surrogate(d.code);
       problem_.excerpt.append(shown ? text_.substr(i, length) : "?");
     }
@@ -6027,9 +5991,8 @@ class json_parser {
   after:
     if (open_ == 0) return p;
     if (p != end_) p = skip_space(p);
-    if (p == end_ || (*p != ',' && *p != (in_object() ? '}' : ']'))) {
+    if (p == end_ || (*p != ',' && *p != (in_object() ? '}' : ']')))
       return fail(p, in_object() ? "expected ',' or '}' after a member" : "expected ',' or ']' after a value");
-    }
     if (*p != ',') goto close;
     p = skip_space(p + 1);
     if (!in_object()) goto value;
@@ -6194,7 +6157,7 @@ class json_parser {
   }
   json_cell& push_text(std::string_view s, std::uint8_t flags) {
     stack_.push_back({});
-    return stack_.back() = text_cell(s, flags, std::move(arena_));
+    return stack_.back() = own_text(view_cell(s, flags), std::move(arena_));
   }
 
   // p is behind the opening quote.
@@ -6218,8 +6181,8 @@ class json_parser {
   // p is at the backslash.
   const char* escape(const char* p, std::uint8_t& flags) {
     const char* const at = p++;
-    if (p == end_ || *p != 'u') {
-      const std::size_t name = p == end_ ? std::string_view::npos : std::string_view("\"\\/bfnrt").find(*p);
+    if (*p != 'u') {
+      const std::size_t name = std::string_view("\"\\/bfnrt").find(*p);
       if (name == std::string_view::npos) return fail(p, "expected one of \"\\/bfnrtu after a backslash");
       unescaped_ += "\"\\/\b\f\n\r\t"[name];
       if (*p != '/') flags = 0;
@@ -6231,7 +6194,7 @@ class json_parser {
     if (code < 0x20 || code == '"' || code == '\\') flags = 0;
     if (is_surrogate(code)) {
       const char* next = p;
-      if (code < 0xDC00 && end_ - p >= 2 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
+      if (code < 0xDC00 && p[0] == '\\' && p[1] == 'u') next = hexadecimal(p + 2, low);
       if (!next) return nullptr;
       if (low >= 0xDC00 && is_surrogate(low)) {
         code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
@@ -6268,7 +6231,7 @@ class json_writer {
  public:
   explicit json_writer(const json_dump_options& options) noexcept : options_(options) {}
 
-  const char* why() const noexcept { return why_; }  // it could not be written; nullptr: it could
+  const char* why = nullptr;  // it could not be written
   std::string write(const json_cell& root) {
     const bool pretty = options_.indent >= 0;
     char* p = grow(&out_[0], 4096);
@@ -6352,22 +6315,19 @@ class json_writer {
       case json_kind::real: break;
     }
     if (c.real - c.real == 0) return write_real(p, c.real);
-    if (options_.dialect == json_dialect::strict) why_ = "JSON has no NaN and no infinity";
+    if (options_.dialect == json_dialect::strict) why = "JSON has no NaN and no infinity";
     return put(p, c.real != c.real ? "NaN" : c.real < 0 ? "-Infinity" : "Infinity");
   }
 
   char* string(char* p, const json_cell& c) {
+    const bool plain = (c.info & json_plain) != 0 && !options_.ensure_ascii;
     *p++ = '"';
-    if ((c.info & json_plain) == 0 || options_.ensure_ascii) {
-      p = escaped(p, string_of(c));
-    } else {
-      p = put(p, string_of(c));
-    }
+    p = plain ? put(p, string_of(c)) : escaped(p, string_of(c));
     *p++ = '"';
     return p;
   }
 
-  char* escaped(char* p, std::string_view s) {
+  [[gnu::noinline]] char* escaped(char* p, std::string_view s) {
     const char *at = s.data(), *const end = at + s.size();
     for (;;) {
       const char* const stop = skip_text(at, end, options_.ensure_ascii);
@@ -6375,19 +6335,18 @@ class json_writer {
       if (stop == end) return p;
       const std::size_t name = std::string_view("\"\\\b\f\n\r\t").find(*stop);
       const decoded d = decode_utf8({stop, static_cast<std::size_t>(end - stop)}, 0);
-      if (d.length == 0) why_ = "a string is not UTF-8";
+      if (d.length == 0) why = "a string is not UTF-8";
       at = stop + (d.length != 0 ? d.length : 1);
       if (name != std::string_view::npos) {
         *p++ = '\\';
         *p++ = "\"\\bfnrt"[name];
-      } else if (d.code < 0x10000) {
-        p = unicode_escape(p, d.code);
       } else {
-        p = unicode_escape(unicode_escape(p, 0xD7C0 + (d.code >> 10)), 0xDC00 + (d.code & 0x3FF));
+        p = unicode_escape(p, d.code);
       }
     }
   }
   static char* unicode_escape(char* p, char32_t code) noexcept {
+    if (code >= 0x10000) return unicode_escape(unicode_escape(p, 0xD7C0 + (code >> 10)), 0xDC00 + (code & 0x3FF));
     *p++ = '\\';
     *p++ = 'u';
     for (int shift = 12; shift >= 0; shift -= 4) *p++ = "0123456789abcdef"[(code >> shift) & 15];
@@ -6395,8 +6354,7 @@ class json_writer {
   }
 
   json_dump_options options_;
-  const char* why_ = nullptr;
-  plain_vector<level> open_;
+  std::vector<level> open_;
   std::string out_;
   char* end_ = nullptr;
 };
@@ -6435,19 +6393,14 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 }
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
-  std::string what = problem.message();
-  text_.reset(new texts{std::move(problem), std::move(what)});
+  what_.reset(new std::string(problem.message()));
+  problem_.reset(new json_problem(std::move(problem)));
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
   const char* const end = text.data() + text.size();
-  cell_ = detail::text_cell(text, detail::skip_text(text.data(), end) == end ? detail::json_plain : 0);
-}
-
-MEMORIA_FS_INLINE json json::array(std::initializer_list<json> values) {
-  json j = array();
-  for (const json& value : values) j.push_back(value);
-  return j;
+  const bool plain = detail::skip_text(text.data(), end) == end;
+  cell_ = detail::own_text(detail::view_cell(text, plain ? detail::json_plain : 0));
 }
 
 MEMORIA_FS_INLINE json json::object(std::initializer_list<detail::json_member> members) {
@@ -6462,23 +6415,10 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
   return result;
 }
 
-MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_options& options, std::error_code& ec) {
-  json_problem problem;
-  json result = parse(text, options, problem);
-  ec = problem.code;
-  return result;
-}
-
-MEMORIA_FS_INLINE bool json::accept(std::string_view text, const json_parse_options& options) {
-  std::error_code ec;
-  parse(text, options, ec);
-  return !ec;
-}
-
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options, std::error_code& ec) const {
   detail::json_writer writer(options);
   std::string text = writer.write(cell_);
-  ec = writer.why() ? make_error_code(errc::json_type) : std::error_code();
+  ec = writer.why ? make_error_code(errc::json_type) : std::error_code();
   return ec ? std::string() : text;
 }
 
@@ -6493,7 +6433,7 @@ MEMORIA_FS_INLINE json json::parse(std::string_view text, const json_parse_optio
 MEMORIA_FS_INLINE std::string json::dump(const json_dump_options& options) const {
   detail::json_writer writer(options);
   std::string text = writer.write(cell_);
-  if (writer.why()) failed(errc::json_type, writer.why());
+  if (writer.why) failed(errc::json_type, writer.why);
   return text;
 }
 
@@ -6520,27 +6460,20 @@ MEMORIA_FS_INLINE json& json::set_pointer(std::string_view pointer, json value) 
 
 [[gnu::cold]] MEMORIA_FS_INLINE json& json::misused(const char* wanted) const {
   std::error_code ec;
-  const bool shown = is_number() || is_null() || is_boolean();
   std::string found = is_string() ? "a string" : std::string("an ") + type_name();
-  if (shown) found = dump({-1, false, json_dialect::python}, ec);
+  if (is_primitive() && !is_string()) found = dump({-1, false, json_dialect::python}, ec);
   return failed(errc::json_type, std::string("expected ") + wanted + ", found " + found);
 }
 
 MEMORIA_FS_INLINE json::value_t json::type() const noexcept {
-  if (is_number_integer()) return value_t::number_integer;
-  if (is_string()) return value_t::string;
   if (is_structured()) return is_array() ? value_t::array : value_t::object;
-  return is_null() ? value_t::null : is_boolean() ? value_t::boolean : value_t::number_float;
+  if (is_number()) return is_number_float() ? value_t::number_float : value_t::number_integer;
+  return is_null() ? value_t::null : is_boolean() ? value_t::boolean : value_t::string;
 }
 
 MEMORIA_FS_INLINE const char* json::type_name() const noexcept {
   constexpr const char* names[] = {"null", "boolean", "number", "number", "string", "array", "object"};
   return names[static_cast<unsigned>(type())];
-}
-
-MEMORIA_FS_INLINE bool json::is_number_unsigned() const noexcept {
-  if (cell_.kind == kind::big) return detail::string_of(cell_)[0] != '-';
-  return cell_.kind == kind::natural || (cell_.kind == kind::integer && cell_.payload >> 63 == 0);
 }
 
 MEMORIA_FS_INLINE json* json::first() const noexcept {
@@ -6631,10 +6564,7 @@ MEMORIA_FS_INLINE json* json::set_pointer(std::string_view pointer, json value, 
   ec = detail::split_pointer(pointer, tokens) ? std::error_code() : make_error_code(errc::json_missing);
   json* here = this;
   std::size_t known = 0;
-  while (json* const next = !ec && known < tokens.size() ? here->find_token(tokens[known]) : nullptr) {
-    here = next;
-    ++known;
-  }
+  for (json* next; !ec && known < tokens.size() && (next = here->find_token(tokens[known])); ++known) here = next;
   if (known < tokens.size()) {
     const bool appends = tokens[known] == "-" || detail::pointer_index(tokens[known]) == here->size();
     if (here->is_array() && !appends) ec = make_error_code(errc::json_missing);
