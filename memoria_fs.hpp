@@ -7408,7 +7408,7 @@ inline bool list_vault(const path& directory, bool include_hidden, vault_walk& v
 // visit(number, text) for each note in order, all read into one buffer; notes that cannot be read go to the failures.
 template <class F>
 void read_notes(vault_walk& v, progress_call progress, F&& visit) {
-  std::string buffer(std::size_t{1} << 18, '\0');
+  std::string buffer(std::size_t{1} << 16, '\0');
   path::string_type native;
   for (std::uint32_t i = 0; i < v.names.notes(); ++i) {
     status s;
