@@ -6539,7 +6539,7 @@ MEMORIA_FS_INLINE std::size_t json::erase_found(const json* value) noexcept {
 
 MEMORIA_FS_INLINE json::iterator json::erase(const_iterator position) noexcept {
   const std::ptrdiff_t index = position - cbegin();
-  if (!is_structured() || index < 0 || static_cast<std::size_t>(index) >= size()) return end();
+  if (!is_structured() || static_cast<std::size_t>(index) >= size()) return end();
   detail::remove_member(cell_, static_cast<std::size_t>(index));
   return begin() + index;
 }
@@ -11475,6 +11475,7 @@ DOCTEST_TEST_CASE("numbers are equal by value, objects in any order") {
   DOCTEST_CHECK(json(std::uint64_t{1} << 63) == json(9223372036854775808.0));
   DOCTEST_CHECK(json(-0.0) == json(0));
   DOCTEST_CHECK(json(1) != json(true));
+  DOCTEST_CHECK(json(-1) != json(std::uint64_t{18446744073709551615u}));
   DOCTEST_CHECK(json(std::numeric_limits<double>::quiet_NaN()) != json(std::numeric_limits<double>::quiet_NaN()));
   DOCTEST_CHECK(parsed("99999999999999999999") == parsed("99999999999999999999"));
   DOCTEST_CHECK(parsed(R"({"a":{"x":1,"y":[2]},"b":2})") == parsed(R"({"b":2,"a":{"y":[2.0],"x":1}})"));
@@ -11495,6 +11496,9 @@ DOCTEST_TEST_CASE("get checks type and range and never rounds towards an integer
   DOCTEST_CHECK(json(std::uint64_t{18446744073709551615u}).get_if<std::uint64_t>() == 18446744073709551615u);
   DOCTEST_CHECK_FALSE(json(std::uint64_t{18446744073709551615u}).get_if<std::int64_t>());
   DOCTEST_CHECK(parsed("100000000000000000000").get_if<double>() == 1e20);
+  const double infinite = std::numeric_limits<double>::infinity();
+  DOCTEST_CHECK(json(infinite).get_if<double>() == infinite);
+  DOCTEST_CHECK(json(-infinite).get_if<float>() == -std::numeric_limits<float>::infinity());
   DOCTEST_CHECK_FALSE(parsed("1" + std::string(400, '0')).get_if<double>());
   DOCTEST_CHECK_FALSE(json(1e300).get_if<float>());
   DOCTEST_CHECK(json(7).get_if<double>() == 7.0);
@@ -11571,6 +11575,23 @@ DOCTEST_TEST_CASE("writing through operator[] makes objects and arrays out of nu
   DOCTEST_CHECK(json().empty());
 }
 
+DOCTEST_TEST_CASE("what is for arrays and objects leaves any other value alone") {
+  json value(5);
+  DOCTEST_CHECK(value.erase(value.begin()) == value.end());
+  value.reserve(10);
+  DOCTEST_CHECK(value == 5);
+  DOCTEST_CHECK_FALSE(json(1.5).is_number_unsigned());
+  DOCTEST_CHECK_FALSE(json("1").is_number_unsigned());
+  value.clear();
+  DOCTEST_CHECK(value.is_null());
+  json list = json::array({1, 2});
+  list.reserve(1);
+  DOCTEST_CHECK(list == json::array({1, 2}));
+  DOCTEST_CHECK(list.begin().key().empty());
+  const json none = json::array();
+  DOCTEST_CHECK(none.begin() == none.end());
+}
+
 DOCTEST_TEST_CASE("JSON Pointer reads what RFC 6901 says") {
   const json j =
       parsed(R"({"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,"k\"l":6," ":7,"m~n":8,"01":9})");
@@ -11601,6 +11622,9 @@ DOCTEST_TEST_CASE("JSON Pointer sets, adds and appends, or changes nothing") {
   DOCTEST_CHECK(dumped(j) == expected);
   DOCTEST_CHECK(j.set_pointer("", json::array({1}), ec) == &j);
   DOCTEST_CHECK(dumped(j) == "[1]");
+  json none;
+  DOCTEST_CHECK(*none.set_pointer("/a/b", 1, ec) == 1);
+  DOCTEST_CHECK(dumped(none) == R"({"a":{"b":1}})");
 }
 
 DOCTEST_TEST_CASE("of more digits than a double can depend on the rest only counts as not zero") {
@@ -11608,6 +11632,7 @@ DOCTEST_TEST_CASE("of more digits than a double can depend on the rest only coun
   std::error_code ec;
   DOCTEST_CHECK(json::parse(ones + "e-1300", ec) == json(0.0));
   DOCTEST_CHECK(json::parse("-0." + std::string(400, '0') + ones + "e-100", ec) == json(-0.0));
+  DOCTEST_CHECK(json::parse("1" + std::string(900, '0') + "e-1000", ec) == json(1e-100));
   DOCTEST_CHECK(!ec);
 }
 
@@ -11691,6 +11716,13 @@ DOCTEST_TEST_CASE("the throwing forms say what they expected and what they found
     DOCTEST_CHECK(error.line() == 2);
     DOCTEST_CHECK(error.column() == 1);
   }
+  DOCTEST_CHECK(thrown([] { static_cast<void>(json().at("x")); }) == "expected an object, found null");
+  DOCTEST_CHECK(thrown([] { static_cast<void>(json(true).at(0)); }) == "expected an array, found true");
+  DOCTEST_CHECK(thrown([&] { j[0] = 1; }) == "expected an array, found an object");
+  DOCTEST_CHECK(thrown([] { static_cast<void>(json(7).value("x", 2.5)); }) == "expected an object, found 7");
+  DOCTEST_CHECK(json().value("x", 2.5) == 2.5);
+  DOCTEST_CHECK(j.at_pointer("/list/0") == 1);
+  DOCTEST_CHECK(j.set_pointer("/list/-", 2) == 2);
   DOCTEST_CHECK(j.value("k", "fallback") == "text");
   DOCTEST_CHECK(j.at("list").at(0).get<int>() == 1);
   DOCTEST_CHECK(std::as_const(j).at("list").at(0) == 1);
