@@ -1,10 +1,11 @@
 #!/bin/sh
 # Everything that takes long, in one command, within a budget of minutes; ends with a table of what was done.
 #   sh tests/long.sh [MINUTES, default 90]
-# One stage after the other, each on all processors, for at most its share of the time that is left:
+# One stage after the other, each on all processors, for at most its share of the time that is left; what one does not use
+# the next have. Sixty minutes on two processors are enough for something in every stage:
 #   matrix     every cell, the rare ones too
 #   rigs       processes that write to the same files, crash states, power cuts, races, millions of inputs against the seed's
-#              Python; ROUNDS (default: 1 for each 20 minutes) multiplies the work, SEED (default: today) varies the inputs
+#              Python; ROUNDS (default: 1 for each 30 minutes) multiplies the work, SEED (default: today) varies the inputs
 #   network    GlusterFS, NFS and sshfs, two mounts each
 #   coverage   lines and branches that all tests together reach
 #   breaks     the header broken by hand, once for each guarantee
@@ -20,7 +21,8 @@ mkdir -p "$out"
 
 minutes=${1:-90}
 STAGES=${STAGES:-matrix rigs network coverage breaks mutants fuzz}
-ROUNDS=${ROUNDS:-$(((minutes + 19) / 20))}
+shares='matrix 28 rigs 20 network 16 coverage 9 breaks 12 mutants 8 fuzz 7'
+ROUNDS=${ROUNDS:-$(((minutes + 29) / 30))}
 SEED=${SEED:-$(date +%Y%m%d)}
 export ROUNDS SEED
 : > "$out/summary"
@@ -31,10 +33,26 @@ status=0
 # In the logs, as it happens.
 failing=' FAILED$|\*\*\*(Failed|Timeout|Exception|Not Run)|NOT NOTICED|is there [0-9]+ times|^crash|does not hold:'
 
-stage() {  # stage NAME SHARE COMMAND...: for 1/SHARE of what is left; its output goes to build/long/NAME.log
-  name=$1 limit=$(($(left) / $2))
-  shift 2
-  case " $STAGES " in *" $name "*) ;; *) return 0 ;; esac
+chosen() { case " $STAGES " in *" $1 "*) ;; *) return 1 ;; esac; }
+
+limit_of() {  # limit_of NAME: the seconds that are left, times its share of the shares of the stages that are left
+  (
+    wanted=$1 share=0 of=0
+    # shellcheck disable=SC2086 # the words are wanted
+    set -- $shares
+    while [ $# -gt 0 ]; do
+      [ "$1" != "$wanted" ] || share=$2
+      [ $share = 0 ] || ! chosen "$1" || of=$((of + $2))
+      shift 2
+    done
+    echo $((share == 0 || of == 0 ? 0 : $(left) * share / of))
+  )
+}
+
+stage() {  # stage NAME COMMAND...: its output goes to build/long/NAME.log
+  name=$1 limit=$(limit_of "$1")
+  shift
+  chosen "$name" || return 0
   echo "== $name, at most $limit s ($(left) s left)"
   begin=$(date +%s)
   : > "$out/$name.log"
@@ -74,15 +92,15 @@ facts_mutants() { grep -E ' of +[0-9]+ killed|^seed'; }
 facts_fuzz() { grep -E '^(target|stat::number_of_executed_units|stat::average_exec_per_sec)'; }
 
 echo "MINUTES=$minutes ROUNDS=$ROUNDS SEED=$SEED STAGES=$STAGES"
-stage matrix 1 sh "$top/tests/matrix.sh" --all
-stage rigs 2 sh "$top/tests/run.sh" -L 'python|processes|confine' --verbose
-stage network 3 sh "$top/tests/network_fs.sh"
-stage coverage 2 sh "$top/tests/coverage.sh"
-stage breaks 2 python3 -B "$top/tests/crash/breaks.py"
+stage matrix sh "$top/tests/matrix.sh" --all
+stage rigs sh "$top/tests/run.sh" -L 'python|processes|confine' --verbose
+stage network sh "$top/tests/network_fs.sh"
+stage coverage sh "$top/tests/coverage.sh"
+stage breaks python3 -B "$top/tests/crash/breaks.py"
 install clang++=clang /usr/lib/python3/dist-packages/clang/cindex.py=python3-clang
-stage mutants 2 python3 -B "$top/tests/mutate.py" --count 0 --seconds "$(($(left) / 2 - 60))"
-each=$((($(left) - 150) / 5))  # five targets, each built for half a minute
-stage fuzz 1 sh "$top/tests/fuzz/run.sh" "$((each > 5 ? each : 5))"
+stage mutants python3 -B "$top/tests/mutate.py" --count 0 --seconds "$(($(limit_of mutants) - 60))"
+each=$((($(limit_of fuzz) - 150) / 5))  # five targets, each built for half a minute
+stage fuzz sh "$top/tests/fuzz/run.sh" "$((each > 5 ? each : 5))"
 
 echo
 echo "On $(date -u +%Y-%m-%d), $(cpus) processors, MINUTES=$minutes ROUNDS=$ROUNDS SEED=$SEED:"
