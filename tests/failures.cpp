@@ -1548,6 +1548,21 @@ DOCTEST_TEST_CASE("a lock file that may only be read is not reached through a li
   DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
 }
 
+DOCTEST_TEST_CASE("a lock file that became a link while it was waited for is not held") {
+  const scratch here;
+  std::error_code ec;
+  const hook neighbour([&](const os::event& e) {
+    if (is(e, "flock")) {
+      fs::rename(here / "l", here / "elsewhere");
+      fs::create_symlink("elsewhere", here / "l");
+    }
+    return os::verdict();
+  });
+  const memoria::file_lock lock(here / "l", ec);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+  DOCTEST_CHECK(!lock.owns_lock());
+}
+
 DOCTEST_TEST_CASE("a lock file that others make at the same moment is theirs, a link or a failure is an error") {
   for (const int code : {0, ELOOP, ENOSPC}) {
     const scratch here;
@@ -1822,6 +1837,19 @@ DOCTEST_TEST_CASE("a walk meets a system with an errno of its own, a directory t
     });
     DOCTEST_CHECK(dir.read_text("file/f", ec) == "x");
     DOCTEST_CHECK(!ec);
+  }
+  fs::remove(here / "file");
+  put(here / "file", "");
+  {
+    const hook leading_out([&](const os::event& e) {
+      if (is(e, "stat", "file")) {
+        fs::remove(here / "file");
+        fs::create_symlink(fs::canonical(here.dir) / "d" / "f", here / "file");
+      }
+      return failing(is(e, "openat2") ? EPERM : 0);
+    });
+    dir.read_text("file/f", ec);
+    DOCTEST_CHECK(ec == memoria::errc::unsafe_path);
   }
   fs::remove(here / "file");
   put(here / "file", "");
