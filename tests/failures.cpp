@@ -955,7 +955,7 @@ DOCTEST_TEST_CASE("a file's own access list takes the place of the one that its 
   DOCTEST_CHECK(attribute(here / "f", acl) == access_list(6, 0, 6));
 }
 
-DOCTEST_TEST_CASE("an access list keeps its mask, and one that is taken away meanwhile does not leave it to the group") {
+DOCTEST_TEST_CASE("an access list keeps its mask, one that is taken away meanwhile does not leave it to the group") {
   using memoria::tests::acl;
   const scratch here;
   const path file = here / "f";
@@ -1127,6 +1127,48 @@ DOCTEST_TEST_CASE("a rename that is refused for the moment is tried until the ti
   }
 }
 
+DOCTEST_TEST_CASE("each way to replace a file syncs content, then name") {
+  const scratch here;
+  const auto calls_of = [](auto&& work) {
+    std::string calls;
+    std::error_code ec;
+    const hook watch([&](const os::event& e) {
+      for (const char* call : {"fsync", "rename", "fsync directory"}) {
+        if (is(e, call)) calls.append(call) += ", ";
+      }
+      return os::verdict();
+    });
+    work(ec);
+    DOCTEST_CHECK(!ec);
+    return calls;
+  };
+  const std::string one = "fsync, rename, fsync directory, ";
+  DOCTEST_CHECK(calls_of([&](std::error_code& ec) { memoria::atomic_write_text(here / "f", "x", ec); }) == one);
+  DOCTEST_CHECK(calls_of([&](std::error_code& ec) { memoria::save_json(here / "f", json(1), ec); }) == one);
+  DOCTEST_CHECK(calls_of([&](std::error_code& ec) {
+    memoria::atomic_file file(here / "f", ec);
+    file.write("x", ec);
+    file.commit(ec);
+  }) == one);
+  DOCTEST_CHECK(calls_of([&](std::error_code& ec) {
+    memoria::write_batch batch;
+    for (const char* name : {"f", "g"}) batch.add(here / name, "x", ec);
+    batch.commit(ec);
+  }) == "fsync, fsync, rename, rename, fsync directory, ");
+}
+
+DOCTEST_TEST_CASE("a file is written through forty links, and no more") {
+  const scratch here;
+  put(here / "l0", "old");
+  for (int i = 1; i <= 41; ++i) fs::create_symlink("l" + std::to_string(i - 1), here.dir / ("l" + std::to_string(i)));
+  std::error_code ec;
+  memoria::atomic_write_text(here / "l41", "too far", ec);
+  DOCTEST_CHECK(ec == std::errc::too_many_symbolic_link_levels);
+  memoria::atomic_write_text(here / "l40", "new", ec);
+  DOCTEST_CHECK(!ec);
+  DOCTEST_CHECK(memoria::tests::contents(here / "l0") == "new");
+}
+
 DOCTEST_TEST_CASE("names that only begin or end as . and .. do are names") {
   const scratch here;
   std::error_code ec;
@@ -1156,10 +1198,15 @@ DOCTEST_TEST_CASE("directories that are made are synced only where that was aske
         return failing(is(e, "mkdir") ? code : 0);
       });
       memoria::atomic_write_text(here / "p" / "q" / "f", "x", options, ec);
+      memoria::append_options quick;
+      quick.durable = memoria::durability::none;
+      std::error_code append;
+      memoria::locked_append_text(here / "r" / "q" / "f", "x", quick, append);
+      DOCTEST_CHECK(append == ec);
     }
     DOCTEST_CHECK(ec.value() == code);
     DOCTEST_CHECK(!synced);
-    DOCTEST_CHECK(fs::exists(here / "p" / "q" / "f") == (code == 0));
+    for (const char* name : {"p/q/f", "r/q/f"}) DOCTEST_CHECK(fs::exists(here / name) == (code == 0));
   }
 }
 
@@ -2041,8 +2088,8 @@ DOCTEST_TEST_CASE("backups carry the date in UTC, and only such names are taken 
   DOCTEST_CHECK(memoria::detail::is_backup_stamp("20250101T000000Z-1"));
   DOCTEST_CHECK(memoria::detail::is_backup_stamp("20250101T000000Z-9999"));
   for (const char* name : {"", "20250101T000000", "2025010/T000000Z", "2025010:T000000Z", "20250101t000000Z",
-                           "20250101T00000/Z", "20250101T00000:Z", "20250101Tx00000Z", "20250101T000000z", "20250101T000000Z-",
-                           "20250101T000000Z1", "20250101T000000Z-x", "20250101T000000Z-1x", "x0250101T000000Z"}) {
+                           "20250101T00000/Z", "20250101T00000:Z", "20250101Tx00000Z", "20250101T000000z",
+                           "20250101T000000Z-", "20250101T000000Z1", "20250101T000000Z-x", "20250101T000000Z-1x", "x0250101T000000Z"}) {
     DOCTEST_CAPTURE(name);
     DOCTEST_CHECK(!memoria::detail::is_backup_stamp(name));
   }
@@ -2135,22 +2182,26 @@ DOCTEST_TEST_CASE("a corrupt file that somebody makes private while it is set as
   DOCTEST_CHECK(backups == 1);
 }
 
-DOCTEST_TEST_CASE("a corrupt file that is removed before its generation takes its place leaves no copy") {
-  const scratch here;
-  put(here / "s.json", "corrupt");
-  put(here / "s.json.gen-1", "1");
-  std::error_code ec;
-  json value;
-  {
-    const hook neighbour([&](const os::event& e) {
-      if (is(e, "rename") && std::string_view(e.second) == "s.json") fs::remove(here / "s.json");
-      return os::verdict();
-    });
-    value = memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+DOCTEST_TEST_CASE("a corrupt file that is removed before it is set aside, or replaced, is gone: no error, no copy") {
+  for (const bool with_generation : {false, true}) {
+    const scratch here;
+    put(here / "s.json", "corrupt");
+    if (with_generation) put(here / "s.json.gen-1", "1");
+    std::error_code ec;
+    json value;
+    {
+      const hook neighbour([&](const os::event& e) {
+        if (is(e, "rename", "s.json") || (is(e, "rename") && std::string_view(e.second) == "s.json")) {
+          fs::remove(here / "s.json");
+        }
+        return os::verdict();
+      });
+      value = memoria::load_json_with_recovery(here / "s.json", fallback, quiet(), ec);
+    }
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(value == fallback);
+    DOCTEST_CHECK(look(here.dir) == (with_generation ? tree{{"s.json.gen-1", "1"}} : tree{}));
   }
-  DOCTEST_CHECK(!ec);
-  DOCTEST_CHECK(value == fallback);
-  DOCTEST_CHECK(look(here.dir) == tree{{"s.json.gen-1", "1"}});
 }
 
 DOCTEST_TEST_CASE("the oldest generation that is looked at is used, and no backup replaces another") {
@@ -2168,7 +2219,7 @@ DOCTEST_TEST_CASE("the oldest generation that is looked at is used, and no backu
   }
 }
 
-DOCTEST_TEST_CASE("a generation that takes its place, and the copy of what it displaces, are durable and as they were") {
+DOCTEST_TEST_CASE("a generation in its place, and the copy of what it displaces, are durable and as they were") {
   const scratch here;
   put(here / "s.json", "corrupt");
   put(here / "s.json.gen-1", "1");
