@@ -141,7 +141,6 @@
   MEMORIA_FS_JOIN(MEMORIA_FS_VERSION, MEMORIA_FS_ABI_EXCEPTIONS, MEMORIA_FS_ABI_RTTI, MEMORIA_FS_ABI_TESTS, \
                   MEMORIA_FS_ABI_PORTABLE)
 
-// What runs seldom is [[gnu::cold]]: compilers spend less on it, and what room for inlining they have goes to the rest.
 #ifdef MEMORIA_FS_IMPLEMENTATION
 #define MEMORIA_FS_INLINE
 #else
@@ -153,6 +152,12 @@
 #pragma push_macro("max")
 #undef min
 #undef max
+
+// What runs seldom is [[gnu::cold]]: compilers spend less on it, and what room for inlining they have goes to the rest.
+#ifdef _MSC_VER
+#pragma warning(push)
+#pragma warning(disable : 5030)  // it does not know the attribute
+#endif
 
 #ifndef MEMORIA_FS_HPP
 #define MEMORIA_FS_HPP
@@ -1772,8 +1777,9 @@ class plain_vector {
  private:
   static_assert(std::is_trivially_copyable_v<T>);
   [[gnu::noinline]] void set_capacity(std::size_t capacity) {
-    const std::size_t kept = size();
-    begin_ = static_cast<T*>(moved(begin_, kept * sizeof(T), capacity * sizeof(T)));
+    const std::size_t kept = size(), most = std::numeric_limits<std::size_t>::max();
+    const std::size_t bytes = capacity > most / sizeof(T) ? most : capacity * sizeof(T);  // too many: std::bad_alloc
+    begin_ = static_cast<T*>(moved(begin_, kept * sizeof(T), bytes));
     end_ = begin_ + kept;
     limit_ = begin_ + capacity;
   }
@@ -13548,6 +13554,9 @@ DOCTEST_TEST_SUITE_END();
 #endif  // MEMORIA_FS_TESTS
 #endif  // MEMORIA_FS_DEFINED
 
+#ifdef _MSC_VER
+#pragma warning(pop)
+#endif
 #pragma pop_macro("min")
 #pragma pop_macro("max")
 #ifdef MEMORIA_FS_DEFAULT_NAMESPACE
