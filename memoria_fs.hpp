@@ -11540,6 +11540,7 @@ DOCTEST_TEST_CASE("get checks type and range and never rounds towards an integer
   DOCTEST_CHECK_FALSE(json(2.5).get_if<int>());
   DOCTEST_CHECK_FALSE(json(1e300).get_if<std::int64_t>());
   DOCTEST_CHECK_FALSE(json(-1.0).get_if<std::uint64_t>());
+  DOCTEST_CHECK(json(-9223372036854775808.0).get_if<std::int64_t>() == std::numeric_limits<std::int64_t>::min());
   DOCTEST_CHECK_FALSE(json(std::numeric_limits<double>::quiet_NaN()).get_if<int>());
   DOCTEST_CHECK(json(std::uint64_t{18446744073709551615u}).get_if<std::uint64_t>() == 18446744073709551615u);
   DOCTEST_CHECK_FALSE(json(std::uint64_t{18446744073709551615u}).get_if<std::int64_t>());
