@@ -9,7 +9,7 @@ SCENE" those next door. The protocols' own breaks, each sync left out and each t
 recorded calls, without compiling. As many are tried at once as there are processors; all of them take minutes, so this
 runs under tests/long.sh."""
 
-import concurrent.futures
+import multiprocessing.pool
 import os
 import re
 import subprocess
@@ -257,20 +257,17 @@ def main():
             return one, None, "the text to break is there %d times" % there, 0
         return one, *workshop.check(workshop.header.replace(old, new), how), time.time() - started
 
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    try:
-        for how, passed, said in pool.map(unbroken, sorted({b[4] for b in chosen})):
-            if not passed:
-                raise SystemExit("%s fails on the unbroken header: %s" % (how, said))
-        for (row, what, _, _, how), passed, said, seconds in pool.map(broken, chosen):
-            tried += 1
-            missed += 1 if passed in (True, None) else 0
-            verdict = "NOT NOTICED by " + how if passed else said if passed is None else "noticed by " + how
-            print("%-26s %s: %s%s  %.0f s" % (row, what, verdict, ": " + said if verbose and passed is False else "",
-                                              seconds))
-            sys.stdout.flush()
-    finally:
-        pool.shutdown(cancel_futures=True)  # where a signal ended us, what has not begun
+    pool = multiprocessing.pool.ThreadPool()  # of daemons: a signal ends us, and with us what they wait for
+    for how, passed, said in pool.imap(unbroken, sorted({b[4] for b in chosen})):
+        if not passed:
+            raise SystemExit("%s fails on the unbroken header: %s" % (how, said))
+    for (row, what, _, _, how), passed, said, seconds in pool.imap(broken, chosen):
+        tried += 1
+        missed += 1 if passed in (True, None) else 0
+        verdict = "NOT NOTICED by " + how if passed else said if passed is None else "noticed by " + how
+        print("%-26s %s: %s%s  %.0f s" % (row, what, verdict, ": " + said if verbose and passed is False else "",
+                                          seconds))
+        sys.stdout.flush()
     print("%d breaks, %d not noticed" % (tried, missed))
     return 1 if missed else 0
 
