@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What run.sh, matrix.sh and long.sh share. Source it with $top set to the project's directory.
 
-# install COMMAND-OR-FILE=PACKAGE...: installs the packages whose command or file is missing. False if that cannot be done.
+# install COMMAND-OR-FILE=PACKAGE...: installs the packages whose command or file is missing. False if it cannot be done.
 apt_is_fresh=no
 install() {
   missing=
@@ -18,7 +18,10 @@ install() {
   fi
   root=
   if [ "$(id -u)" != 0 ]; then
-    command -v sudo > /dev/null 2>&1 || { echo "missing, and neither root nor sudo to install it:$missing" >&2; return 1; }
+    if ! command -v sudo > /dev/null 2>&1; then
+      echo "missing, and neither root nor sudo to install it:$missing" >&2
+      return 1
+    fi
     root=sudo
   fi
   echo "installing$missing"

@@ -1,18 +1,19 @@
 #!/bin/sh
 # Everything that takes long, in one command, within a budget of minutes; ends with a table of what was done.
 #   sh tests/long.sh [MINUTES, default 90]
-# One stage after the other, each on all processors, for at most its share of the time that is left; what one does not use
-# the next have. Sixty minutes on two processors are enough for something in every stage:
+# One stage after the other, each on all processors, for at most its share of the time that is left; what one does not
+# use the next have. Sixty minutes on two processors are enough for something in every stage:
 #   matrix     every cell, the rare ones too
-#   rigs       processes that write to the same files, crash states, power cuts, races, millions of inputs against the seed's
-#              Python; ROUNDS (default: 1 for each 30 minutes) multiplies the work, SEED (default: today) varies the inputs
+#   rigs       processes that write to the same files, crash states, power cuts, races, millions of inputs against the
+#              seed's Python; ROUNDS (default: 1 for each 30 minutes) multiplies the work, SEED (default: today) varies
+#              the inputs
 #   network    GlusterFS, NFS and sshfs, two mounts each
 #   coverage   lines and branches that all tests together reach
 #   breaks     the header broken by hand, once for each guarantee
 #   mutants    the header broken by machine
 #   fuzz       each fuzz target for an equal share of the rest
-# STAGES="rigs fuzz" runs only these. A stage that comes to its limit is cut short and says so and how far it came; what had
-# failed by then is a failure. Logs: build/long, the table at the end: build/long/summary.
+# STAGES="rigs fuzz" runs only these. A stage that comes to its limit is cut short and says so and how far it came; what
+# had failed by then is a failure. Logs: build/long, the table at the end: build/long/summary.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 . "$top/tests/lib.sh"
@@ -83,7 +84,8 @@ facts_rigs() {
   awk '/^[0-9]+: (Test command|Working Directory|Environment variables|Test timeout)/ { next }
     /^[0-9]+:  *[A-Z_]+=/ { next }
     /^[0-9]+: *[^ ]/ { test = $1 + 0; sub(/^[0-9]+: */, ""); last[test] = $0 }
-    /Test +#[0-9]+:/ { sub(/^.*#/, ""); test = $0 + 0; sub(/^[0-9]+: /, ""); print; if (test in last) print "    " last[test] }'
+    /Test +#[0-9]+:/ { sub(/^.*#/, ""); test = $0 + 0; sub(/^[0-9]+: /, ""); print
+      if (test in last) print "    " last[test] }'
 }
 facts_network() { tail -n 12; }
 facts_coverage() { tail -n 8; }

@@ -18,9 +18,9 @@ unset DISPLAY
 warnings='-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast -Wundef -Werror'
 no_exceptions='-fno-exceptions -DDOCTEST_CONFIG_NO_EXCEPTIONS_BUT_WITH_ALL_ASSERTS'
 
-# What -Weverything says and we do not heed: other standards' rules (c++98-compat), the layout of classes (padded), advice
-# to use std::span (unsafe-buffer-usage), that a header has no unit to put a table into (weak-vtables), `return ++i, *this`
-# (comma), comparisons of doubles that are meant (float-equal), and default labels where every enumerator has a case
+# What -Weverything says and we do not heed: other standards' rules (c++98-compat), the layout of classes (padded),
+# advice to use std::span (unsafe-buffer-usage), that a header has no unit to put a table into (weak-vtables),
+# `return ++i, *this` (comma), comparisons of doubles that are meant (float-equal), and default labels where every enumerator has a case
 # (switch-default, which -Wcovered-switch-default contradicts).
 everything='-Weverything -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-padded -Wno-unknown-warning-option
   -Wno-unsafe-buffer-usage -Wno-weak-vtables -Wno-comma -Wno-float-equal -Wno-switch-default -Werror'
@@ -156,7 +156,12 @@ msan() {
   set -- $(cat msan_flags) -std=c++17 -nostdlib++ -pthread
   # What has to be found, or the cell says nothing.
   echo '#include <string>
-    int main(int n, char**) { std::string s(100, 0); char raw[8]; s.append(raw, 8); return s[n + 100] == 1 ? 3 : 4; }' > wrong.cpp
+    int main(int n, char**) {
+      std::string s(100, 0);
+      char raw[8];
+      s.append(raw, 8);
+      return s[n + 100] == 1 ? 3 : 4;
+    }' > wrong.cpp
   "$@" wrong.cpp "$msan/libc++.a" -o wrong || return
   ! ./wrong 2> wrong.log && grep -q use-of-uninitialized-value wrong.log || { cat wrong.log; return 1; }
   for program in bad_input selftest; do
@@ -177,9 +182,10 @@ weverything() {  # weverything COMPILER STANDARD...: the header alone, in each w
   shift
   needs "$compiler" || return
   echo '#include "memoria_fs.hpp"' > everything.cpp
+  # Without exceptions what a misused json throws away lives as long as its thread, hence no -Wexit-time-destructors.
   for standard; do
     for way in '' -DMEMORIA_FS_DECLARATIONS_ONLY -DMEMORIA_FS_IMPLEMENTATION \
-      '-fno-exceptions -Wno-exit-time-destructors'; do  # what a misused json throws away then lives as long as its thread
+      '-fno-exceptions -Wno-exit-time-destructors'; do
       echo "$compiler -std=$standard $way"
       # shellcheck disable=SC2086 # the words are wanted
       "$compiler" -std="$standard" -I"$top" $everything $way -fsyntax-only everything.cpp || return 1
@@ -224,7 +230,7 @@ big_files_32() {  # with offsets of 32 bits, which cannot say where such a file 
   done
 }
 
-cross() {  # cross TRIPLE QEMU FLAGS... 32-bit off_t needs a 32-bit kernel: the offsets in an ext4 directory have 64 bits
+cross() {  # cross TRIPLE QEMU FLAGS... 32-bit off_t needs a 32-bit kernel: offsets in an ext4 directory have 64 bits
   compiler=$1-g++ emulator=qemu-$2-static
   shift 2
   needs "$compiler" "$emulator" || return
@@ -274,7 +280,8 @@ macos() {  # macos TARGET FLAGS...: compiled and linked with Apple's headers and
   needs "$zig" || return
   target=$1
   shift
-  compile zig_cxx -target "$target" "$@" -o selftest && [ "$(head -c 4 selftest | od -An -tx1)" = " cf fa ed fe" ]  # Mach-O
+  compile zig_cxx -target "$target" "$@" -o selftest &&
+    [ "$(head -c 4 selftest | od -An -tx1)" = " cf fa ed fe" ]  # Mach-O
 }
 
 musl() {
@@ -290,7 +297,8 @@ prepare() {  # prepare day|all
   cp /usr/include/doctest/doctest.h "$out/include/doctest/"  # cross compilers must not see the rest of /usr/include
   install clang++=clang python3=python3 ld.lld=lld
   install "$(clang++ -print-resource-dir)/lib/linux=libclang-rt-14-dev"
-  install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19 /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
+  install g++-11=g++-11 clang++-16=clang-16 clang++-19=clang-19 \
+    /usr/lib/llvm-19/lib/clang/19/lib/linux=libclang-rt-19-dev
   install $m32_library=g++-12-multilib  # g++-multilib would remove every cross compiler
   install s390x-linux-gnu-g++=g++-s390x-linux-gnu aarch64-linux-gnu-g++=g++-aarch64-linux-gnu \
     arm-linux-gnueabihf-g++=g++-arm-linux-gnueabihf qemu-s390x-static=qemu-user-static
@@ -305,7 +313,8 @@ prepare() {  # prepare day|all
     echo "unpacking libc++ $version into $cache"
     mkdir -p "$cache/libcxx"
     (cd "$cache/libcxx" && apt-get -q download libc++-$version-dev libc++1-$version libc++abi-$version-dev \
-      libc++abi1-$version libunwind-$version libunwind-$version-dev && for package in *-"$version"*.deb; do dpkg -x "$package" .; done)
+      libc++abi1-$version libunwind-$version libunwind-$version-dev &&
+      for package in *-"$version"*.deb; do dpkg -x "$package" .; done)
   done
   [ "$1" != all ] || cmakes
   return 0
@@ -325,8 +334,8 @@ cmakes() {  # the oldest and the newest that are to be had; CMakeLists.txt asks 
   site=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -n 1)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site bullseye main" > "$apt/sources.list"
   old() {
-    apt-get -q -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$apt/lists" \
-      -o Dir::State::status="$apt/status" -o Dir::Cache="$apt" -o APT::Sandbox::User="$(id -un)" "$@"
+    apt-get -q -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=- \
+      -o Dir::State::lists="$apt/lists" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt" -o APT::Sandbox::User="$(id -un)" "$@"
   }
   (cd "$apt" && old update && old download cmake cmake-data libjsoncpp24 &&
     for package in *.deb; do dpkg -x "$package" root || exit; done) || return
@@ -386,4 +395,5 @@ printf '\n%-32s %-8s %10s %8s\n' cell result 'test cases' seconds
 while read -r name; do
   cat "$out/$(directory_of "$name")/result" 2> /dev/null || echo "$name|FAILED|-|-"
 done < "$out/chosen" | awk -F'|' '{ printf "%-32s %-8s %10s %8s\n", $1, $2, $3, $4; n[$2]++ }
-  END { printf "\nmatrix: %d passed, %d failed, %d skipped\n", n["ran"], n["FAILED"], n["skipped"]; exit n["FAILED"] > 0 }'
+  END { printf "\nmatrix: %d passed, %d failed, %d skipped\n", n["ran"], n["FAILED"], n["skipped"]
+        exit n["FAILED"] > 0 }'

@@ -48,5 +48,6 @@ done
 with_first 'another version' -Iother
 
 if [ -n "${INCLUDE:-}" ]; then
-  with_first 'one with the tests' -isystem "$INCLUDE" -DMEMORIA_FS_TESTS -DDOCTEST_CONFIG_IMPLEMENT -include doctest/doctest.h
+  with_first 'one with the tests' -isystem "$INCLUDE" -DMEMORIA_FS_TESTS -DDOCTEST_CONFIG_IMPLEMENT \
+    -include doctest/doctest.h
 fi
