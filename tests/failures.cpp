@@ -1136,7 +1136,7 @@ DOCTEST_TEST_CASE("each way to replace a file syncs content, then name") {
     std::string calls;
     std::error_code ec;
     const hook watch([&](const os::event& e) {
-      for (const char* call : {"fsync", "rename", "fsync directory"}) {
+      for (const char* call : {"fsync", "rename", "fsync directory", "unlink"}) {
         if (is(e, call)) calls.append(call) += ", ";
       }
       return os::verdict();
@@ -1158,6 +1158,18 @@ DOCTEST_TEST_CASE("each way to replace a file syncs content, then name") {
     for (const char* name : {"f", "g"}) batch.add(here / name, "x", ec);
     batch.commit(ec);
   }) == "fsync, fsync, rename, rename, fsync directory, ");
+}
+
+DOCTEST_TEST_CASE("the mode that was asked for is the file's, bit by bit") {
+  const scratch here;
+  memoria::write_options options;
+  std::error_code ec;
+  for (unsigned bit = 1; bit <= 0777; bit *= 2) {
+    options.permissions = fs::perms(0600 | bit);
+    memoria::atomic_write_text(here / "f", "x", options, ec);
+    DOCTEST_CHECK(!ec);
+    DOCTEST_CHECK(static_cast<unsigned>(fs::status(here / "f").permissions()) == (0600u | bit));
+  }
 }
 
 DOCTEST_TEST_CASE("a file is written through forty links, and no more") {
@@ -1271,7 +1283,7 @@ DOCTEST_TEST_CASE("without links a generation is kept once, whatever is there") 
   const struct {
     std::string newest;
     bool moves;
-  } cases[] = {{"old", false}, {"odd", true}, {"ol", true}, {"older", true}, {"", true},
+  } cases[] = {{"old", false}, {"odd", true}, {"cld", true}, {"ol", true}, {"older", true}, {"", true},
                {std::string(70000, 'x') + "y", true}};
   for (const auto& c : cases) {
     const scratch here;
@@ -2425,6 +2437,8 @@ DOCTEST_TEST_CASE("a link pointed to a file of the same name elsewhere while the
   DOCTEST_CHECK(!ec);
   DOCTEST_CHECK(value == json::object({{"from", "b"}, {"n", 1}}));
   DOCTEST_CHECK(memoria::load_json(here / "a" / "x.json") == json::object({{"from", "a"}}));
+  memoria::save_json(here / "a" / "x.json", json(2), ec);  // whose lock we have left
+  DOCTEST_CHECK(!ec);
 }
 
 DOCTEST_TEST_CASE("a corrupt file that its writer mends in place while it is set aside is put back and read") {
