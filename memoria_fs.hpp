@@ -10217,10 +10217,12 @@ DOCTEST_TEST_CASE("the seed's expression, where backtracking and overlap could g
   DOCTEST_CHECK(seed_targets("") == "");
   DOCTEST_CHECK(seed_targets(std::string_view("[[a\0b]]", 7)) == std::string("a\0b", 3));
   DOCTEST_CHECK(seed_targets("[[\xFF\xC0]]") == "\xFF\xC0");
-  for (const std::size_t rest : {0u, 100u, 100000u}) {
-    std::string many;
-    while (many.size() < 600) many += "[[a]]";
-    DOCTEST_CHECK(extract_wikilinks(many + std::string(rest, '.')).size() == 120);
+  std::string many;
+  for (std::size_t n = 1; n < 120; ++n) {
+    many += "[[a]]";
+    for (const std::size_t rest : {0u, 100u, 100000u}) {
+      DOCTEST_CHECK(extract_wikilinks(many + std::string(rest, '.')).size() == n);
+    }
   }
   for (std::size_t pad = 0; pad < 40; ++pad) {  // wherever the blocks of the scanner end
     const std::string text =
@@ -11247,6 +11249,8 @@ DOCTEST_TEST_CASE("doubles look as Python's repr shows them") {
       {"2.2250738585072011e-308", "2.225073858507201e-308"},
       {"1e23", "1e+23"},
       {"9007199254740993.0", "9007199254740992.0"},
+      {"9007199254740993e1", "9.007199254740994e+16"},
+      {"18446744073709551617e0", "1.8446744073709552e+19"},
       {"9007199254740993.0000000000000000000000000000000000000000000000001", "9007199254740994.0"},
       {"0.3", "0.3"},
       {"-61.14917000000003", "-61.14917000000003"},
@@ -11631,6 +11635,9 @@ DOCTEST_TEST_CASE("what is for arrays and objects leaves any other value alone")
   DOCTEST_CHECK(value == 5);
   DOCTEST_CHECK_FALSE(json(1.5).is_number_unsigned());
   DOCTEST_CHECK_FALSE(json("1").is_number_unsigned());
+  DOCTEST_CHECK_FALSE(json(1.5).is_number_integer());
+  DOCTEST_CHECK_FALSE(json("1").is_number_integer());
+  DOCTEST_CHECK_FALSE(json::array({1}).is_number());
   value.clear();
   DOCTEST_CHECK(value.is_null());
   json list = json::array({1, 2});
@@ -12771,6 +12778,9 @@ DOCTEST_TEST_CASE("names match without regard to case and to how accents are com
   const link_graph g = v.graph();
   DOCTEST_CHECK(g.count(link_status::ok) == 6);
   DOCTEST_CHECK(g.count(link_status::broken) == 1);
+  const vault w{{"a.md", "[[/\xC3\xA4]] [[/B/\xC3\x84]] [[\xC3\x84]]"}, {"b/\xC3\xA4.md", ""}};
+  DOCTEST_CHECK(w.graph().count(link_status::unsafe) == 1);  // not there, though in a folder
+  DOCTEST_CHECK(w.graph().count(link_status::ok) == 2);
 }
 
 DOCTEST_TEST_CASE("inbound counts are of notes, links to oneself do not count, orphans are what nobody links to") {
@@ -13136,6 +13146,9 @@ DOCTEST_TEST_CASE("names that differ in case only are told apart by their case; 
                 "q.md:1:13 A.md ok A.md\n"
                 "q.md:2:1 \xFF" "B ok \xFF" "b.md\n"
                 "q.md:2:8 \xFE" "b broken\n");
+  const vault files{{"P.png", ""}, {"p.png", ""}, {"q.md", "[[p.png]] [[P.png]] [[p.PNG]]"}};
+  DOCTEST_CHECK(files.graph().count(link_status::ok) == 2);
+  DOCTEST_CHECK(files.graph().count(link_status::ambiguous) == 1);
   const vault w{{"Ab.md", ""}, {"aB.md", ""}, {"q.md", "[[ab]]"}};
   DOCTEST_CHECK(w.graph().count(link_status::ambiguous) == 1);
 }
