@@ -12417,6 +12417,11 @@ DOCTEST_TEST_CASE("save_json_if_unchanged notices a neighbour's change, also of 
   std::filesystem::remove(file);
   DOCTEST_CHECK(!save_json_if_unchanged(file, mine, counter(4), ec));
   DOCTEST_CHECK(!std::filesystem::exists(file));
+  mine = load_json_snapshot(file, counter(0), ec);
+  put(file, "");  // as little text as a missing file has
+  DOCTEST_CHECK(!save_json_if_unchanged(file, mine, counter(4), ec));
+  DOCTEST_CHECK(read_text(file, ec).empty());
+  DOCTEST_CHECK(!ec);
 }
 
 DOCTEST_TEST_CASE("through a symbolic link, lock, backup and file live beside what it leads to") {

@@ -137,7 +137,7 @@ BREAKS = [
      "  out += content;", "unit append"),
     (APPEND, "the deadline is forgotten",
      "const deadline until = deadline_in(options.timeout);\n  const auto still_named = [&](const os::info& log",
-     "const deadline until{};\n  const auto still_named = [&](const os::info& log", "unit append"),
+     "const deadline until = INT64_MAX;\n  const auto still_named = [&](const os::info& log", "unit append"),
     (APPEND, "a failed first entry leaves its log", "  if (created && !moved) remove_empty_log(d, name, h);\n", "",
      "unit append"),
     (STATE, "the state is not locked",
