@@ -939,7 +939,7 @@ class json {
   }
   json(const json& other) : json() { detail::copy_cell(other.cell_, cell_); }
   json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
-  json& operator=(json other) noexcept { return swap(other), *this; }  // by value: it may have lived inside *this
+  json& operator=(json other) noexcept { swap(other); return *this; }  // by value: it may have lived inside *this
   ~json() {
     if (cell_.kind >= kind::big) detail::destroy(cell_);
   }
@@ -1742,7 +1742,7 @@ class plain_vector {
   plain_vector() noexcept = default;
   explicit plain_vector(std::size_t size, T value = T()) { resize(size, value); }
   plain_vector(plain_vector&& other) noexcept { swap(other); }
-  plain_vector& operator=(plain_vector&& other) noexcept { return swap(other), *this; }
+  plain_vector& operator=(plain_vector&& other) noexcept { swap(other); return *this; }
   ~plain_vector() { ::operator delete(begin_); }
 
   T* data() const noexcept { return begin_; }
@@ -1886,24 +1886,24 @@ auto or_throw(const char* operation, const path& file, F&& work, A&&... argument
 
 struct meaning {
   errc value;
-  const char* text;
   std::errc like;  // errc(): no std::errc says this, and a near miss would be acted upon
+  const char* text;
 };
 inline const meaning* meaning_of(int value) noexcept {
   static constexpr meaning all[] = {
-      {errc::lock_timeout, "lock is held by another process or thread, deadline passed", std::errc::timed_out},
-      {errc::lock_unsupported, "file locking is not supported here", std::errc::not_supported},
-      {errc::lock_nested, "this thread is already updating this file", std::errc::resource_deadlock_would_occur},
-      {errc::not_durable, "written, but not proven to survive a power failure", std::errc()},
-      {errc::unsafe_path, "name leads out of its directory", std::errc::operation_not_permitted},
-      {errc::not_regular, "not a regular file", std::errc::invalid_argument},
-      {errc::is_symlink, "is a symbolic link, which was to be refused", std::errc::too_many_symbolic_link_levels},
-      {errc::changed_meanwhile, "file was changed by another writer meanwhile", std::errc()},
-      {errc::size_mismatch, "the system stored fewer bytes than it accepted", std::errc::io_error},
-      {errc::corrupt_json, "not valid JSON", std::errc::illegal_byte_sequence},
-      {errc::json_limit, "JSON is nested deeper than the limit", std::errc::value_too_large},
-      {errc::json_type, "JSON value has another type or is out of range", std::errc::argument_out_of_domain},
-      {errc::json_missing, "no such JSON key, index or pointer target", std::errc::result_out_of_range},
+      {errc::lock_timeout, std::errc::timed_out, "lock is held by another process or thread, deadline passed"},
+      {errc::lock_unsupported, std::errc::not_supported, "file locking is not supported here"},
+      {errc::lock_nested, std::errc::resource_deadlock_would_occur, "this thread is already updating this file"},
+      {errc::not_durable, std::errc(), "written, but not proven to survive a power failure"},
+      {errc::unsafe_path, std::errc::operation_not_permitted, "name leads out of its directory"},
+      {errc::not_regular, std::errc::invalid_argument, "not a regular file"},
+      {errc::is_symlink, std::errc::too_many_symbolic_link_levels, "is a symbolic link, which was to be refused"},
+      {errc::changed_meanwhile, std::errc(), "file was changed by another writer meanwhile"},
+      {errc::size_mismatch, std::errc::io_error, "the system stored fewer bytes than it accepted"},
+      {errc::corrupt_json, std::errc::illegal_byte_sequence, "not valid JSON"},
+      {errc::json_limit, std::errc::value_too_large, "JSON is nested deeper than the limit"},
+      {errc::json_type, std::errc::argument_out_of_domain, "JSON value has another type or is out of range"},
+      {errc::json_missing, std::errc::result_out_of_range, "no such JSON key, index or pointer target"},
   };
   for (const meaning& m : all) {
     if (static_cast<int>(m.value) == value) return &m;
