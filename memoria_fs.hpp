@@ -164,7 +164,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <limits>
 #include <optional>
@@ -223,7 +222,7 @@ struct staged_batch;
 struct confined_root;
 
 // Owns an object that only the definitions know. <memory> and its unique_ptr would make up half of what including the
-// interface costs; std::shared_ptr is there because <filesystem>'s own exception holds one.
+// interface costs.
 template <class T>
 class owner {
  public:
@@ -242,6 +241,19 @@ class owner {
 
  private:
   T* object_;
+};
+
+// What the copies of an exception share, because copying one must not throw. std::shared_ptr is there because
+// <filesystem>'s own exception holds one; one kind of it for every T costs an include less than one each.
+template <class T>
+class shared {
+ public:
+  shared(T* object = nullptr) : object_(object) {}
+  const T& operator*() const noexcept { return *static_cast<const T*>(object_.get()); }
+  const T* operator->() const noexcept { return &**this; }
+
+ private:
+  std::shared_ptr<void> object_;
 };
 
 // A callable by its address, and back. A function's is no void*, but for a cast.
@@ -274,7 +286,7 @@ class error : public std::filesystem::filesystem_error {
   struct texts {
     std::string operation, step, what;
   };
-  std::shared_ptr<const texts> text_;  // shared, because copying an exception must not throw
+  detail::shared<texts> text_;
 };
 
 // ---- [replace] ------------------------------------------------------------------------------------------------------
@@ -794,17 +806,20 @@ class json_error : public std::system_error {
  public:
   explicit json_error(json_problem problem);
 
-  const json_problem& problem() const noexcept { return *problem_; }
-  const std::string& reason() const noexcept { return problem_->reason; }
-  std::size_t offset() const noexcept { return problem_->offset; }
-  std::size_t line() const noexcept { return problem_->line; }
-  std::size_t column() const noexcept { return problem_->column; }
-  std::string message(std::string_view file) const { return problem_->message(file); }
-  const char* what() const noexcept override { return what_->c_str(); }
+  const json_problem& problem() const noexcept { return facts_->problem; }
+  const std::string& reason() const noexcept { return facts_->problem.reason; }
+  std::size_t offset() const noexcept { return facts_->problem.offset; }
+  std::size_t line() const noexcept { return facts_->problem.line; }
+  std::size_t column() const noexcept { return facts_->problem.column; }
+  std::string message(std::string_view file) const { return facts_->problem.message(file); }
+  const char* what() const noexcept override { return facts_->what.c_str(); }
 
  private:
-  std::shared_ptr<const json_problem> problem_;  // shared, because copying an exception must not throw
-  std::shared_ptr<const std::string> what_;
+  struct facts {
+    json_problem problem;
+    std::string what;
+  };
+  detail::shared<facts> facts_;
 };
 
 class json;
@@ -1260,7 +1275,7 @@ class state_corruption_error : public error {
     json default_value;
     json_problem problem;
   };
-  std::shared_ptr<const facts> facts_;
+  detail::shared<facts> facts_;
 };
 
 // The value in `file`; `fallback` if there is no such file. A file that was read and is not JSON (also an empty one) is
@@ -1606,6 +1621,7 @@ struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #ifndef _WIN32
 #include <dirent.h>
@@ -2011,7 +2027,7 @@ MEMORIA_FS_INLINE bool detail::is(const std::error_code& code, errc e) noexcept 
   std::string what = detail::concat({operation, " \"", detail::printable(detail::to_utf8(file)), "\": ", why.step,
                                    stepped ? ": " : "", why.code.message(), noted ? " (" : "",
                                    detail::printable(why.note), noted ? ")" : ""});
-  text_.reset(new texts{std::move(operation), why.step, std::move(what)});
+  text_ = new texts{std::move(operation), why.step, std::move(what)};
 }
 
 // ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ------------------------
@@ -6399,8 +6415,8 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 }
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
-  what_.reset(new std::string(problem.message()));
-  problem_.reset(new json_problem(std::move(problem)));
+  std::string what = problem.message();
+  facts_ = new facts{std::move(problem), std::move(what)};
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
