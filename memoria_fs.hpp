@@ -221,20 +221,29 @@ struct replacement;
 struct staged_batch;
 struct confined_root;
 
+// std::exchange, without the proof that it throws nothing: compilers spend more on that than on all the rest of it.
+template <class T, class U = T>
+T exchange(T& object, U&& value) {
+  T old = std::move(object);
+  object = std::forward<U>(value);
+  return old;
+}
+
 // Owns an object that only the definitions know. <memory> and its unique_ptr would make up half of what including the
 // interface costs.
 template <class T>
 class owner {
  public:
   owner(T* object = nullptr) noexcept : object_(object) {}
-  owner(owner&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  owner(owner&& other) noexcept : object_(detail::exchange(other.object_, nullptr)) {}
   owner& operator=(owner&& other) noexcept {
-    delete std::exchange(object_, std::exchange(other.object_, nullptr));
+    delete detail::exchange(object_, detail::exchange(other.object_, nullptr));
     return *this;
   }
   ~owner() { delete object_; }
 
   T* get() const noexcept { return object_; }
+  T* release() noexcept { return exchange(object_, nullptr); }
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
   explicit operator bool() const noexcept { return object_ != nullptr; }
@@ -447,7 +456,7 @@ class file_lock {
 #if MEMORIA_FS_EXCEPTIONS
   explicit file_lock(const path& lock_file, const lock_options& options = {});
 #endif
-  file_lock(file_lock&& other) noexcept : handle_(std::exchange(other.handle_, -1)) {}
+  file_lock(file_lock&& other) noexcept : handle_(detail::exchange(other.handle_, -1)) {}
   file_lock& operator=(file_lock&& other) noexcept;
   ~file_lock() { unlock(); }
 
@@ -882,8 +891,8 @@ class json_iterator {
   json_iterator& operator-=(difference_type n) noexcept { return *this += -n; }
   json_iterator& operator++() noexcept { return *this += 1; }
   json_iterator& operator--() noexcept { return *this += -1; }
-  json_iterator operator++(int) noexcept { return json_iterator(std::exchange(at_, at_ + step_), step_); }
-  json_iterator operator--(int) noexcept { return json_iterator(std::exchange(at_, at_ - step_), step_); }
+  json_iterator operator++(int) noexcept { return json_iterator(detail::exchange(at_, at_ + step_), step_); }
+  json_iterator operator--(int) noexcept { return json_iterator(detail::exchange(at_, at_ - step_), step_); }
   friend json_iterator operator+(json_iterator i, difference_type n) noexcept { return i += n; }
   friend json_iterator operator+(difference_type n, json_iterator i) noexcept { return i += n; }
   friend json_iterator operator-(json_iterator i, difference_type n) noexcept { return i -= n; }
@@ -953,12 +962,12 @@ class json {
     for (const auto& value : values) push_back(json(static_cast<const T&>(value)));
   }
   json(const json& other) : json() { detail::copy_cell(other.cell_, cell_); }
-  json(json&& other) noexcept : cell_(std::exchange(other.cell_, detail::json_cell{})) {}
+  json(json&& other) noexcept : cell_(detail::exchange(other.cell_, detail::json_cell{})) {}
   json& operator=(json other) noexcept { swap(other); return *this; }  // by value: it may have lived inside *this
   ~json() {
     if (cell_.kind >= kind::big) detail::destroy(cell_);
   }
-  void swap(json& other) noexcept { other.cell_ = std::exchange(cell_, other.cell_); }
+  void swap(json& other) noexcept { other.cell_ = detail::exchange(cell_, other.cell_); }
   friend void swap(json& a, json& b) noexcept { a.swap(b); }
 
   static json array() { return json(kind::array); }
@@ -1622,7 +1631,7 @@ struct std::is_error_code_enum<MEMORIA_FS_NAMESPACE::errc> : std::true_type {};
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <new>
 #ifndef _WIN32
 #include <dirent.h>
 #include <fcntl.h>
@@ -1785,9 +1794,9 @@ class plain_vector {
   }
   void shrink_to_fit() { set_capacity(size()); }
   void swap(plain_vector& other) noexcept {
-    begin_ = std::exchange(other.begin_, begin_);
-    end_ = std::exchange(other.end_, end_);
-    limit_ = std::exchange(other.limit_, limit_);
+    begin_ = detail::exchange(other.begin_, begin_);
+    end_ = detail::exchange(other.end_, end_);
+    limit_ = detail::exchange(other.limit_, limit_);
   }
 
  private:
@@ -2324,16 +2333,16 @@ class handle {
  public:
   handle() noexcept = default;
   explicit handle(std::intptr_t value) noexcept : value_(value) {}
-  handle(handle&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+  handle(handle&& other) noexcept : value_(detail::exchange(other.value_, -1)) {}
   handle& operator=(handle&& other) noexcept {
-    const handle old(std::exchange(value_, other.release()));
+    const handle old(detail::exchange(value_, other.release()));
     return *this;
   }
   ~handle() { close(); }
 
   std::intptr_t get() const noexcept { return value_; }
   explicit operator bool() const noexcept { return value_ != -1; }
-  std::intptr_t release() noexcept { return std::exchange(value_, -1); }
+  std::intptr_t release() noexcept { return detail::exchange(value_, -1); }
   void close() noexcept;
 
  private:
@@ -2438,7 +2447,7 @@ inline int fd(const handle& h) noexcept { return static_cast<int>(h.get()); }
 inline int fd(const directory& d) noexcept { return d.h ? fd(d.h) : AT_FDCWD; }
 
 inline void handle::close() noexcept {
-  if (value_ != -1) ::close(static_cast<int>(std::exchange(value_, -1)));
+  if (value_ != -1) ::close(static_cast<int>(detail::exchange(value_, -1)));
 }
 
 // A program may run with descriptors 0 to 2 closed; a file that took one of those would receive what it prints.
@@ -2842,29 +2851,39 @@ inline directory syncable(const directory& d, status& s) {
 }
 
 inline bool resolve(path::string_type& at, const path::string_type& more) {
+  struct piece {  // of `characters`
+    std::size_t at, size;
+  };
   struct text_to_follow {  // `more`, then one for each link: what that at `place` holds, and once it is done leads to
-    std::string place, text;
+    piece place, text;
     std::size_t next, back;  // `back`: the one that it was met in
     bool done;
   };
   constexpr std::size_t none = std::string::npos, most_links = 1000;  // about Python's limit of recursion
+  std::string characters;
+  const auto text_of = [&](piece p) { return std::string_view(characters).substr(p.at, p.size); };
+  const auto keep = [&](const std::string& text) {
+    characters += text;
+    return piece{characters.size() - text.size(), text.size()};
+  };
   if (at == "/") at.clear();
-  std::vector<text_to_follow> texts;
-  texts.push_back({{}, more, 0, none, false});
+  plain_vector<text_to_follow> texts;
+  texts.push_back({{}, keep(more), 0, none, false});
   path target;
   std::size_t dead = none;  // length of the first path that is not there
   for (std::size_t current = 0; current != none;) {
     text_to_follow& now = texts[current];
-    const std::size_t begin = now.text.find_first_not_of('/', now.next);
+    const std::string_view text = text_of(now.text);
+    const std::size_t begin = text.find_first_not_of('/', now.next);
     if (begin == none) {
-      now.text = at;
+      if (current != 0) now.text = keep(at);
       now.done = true;
       current = now.back;
       continue;
     }
-    const std::size_t parent = at.size(), slash = now.text.find('/', begin);
-    now.next = slash == none ? now.text.size() : slash;
-    const std::string_view component = std::string_view(now.text).substr(begin, now.next - begin);
+    const std::size_t parent = at.size(), slash = text.find('/', begin);
+    now.next = slash == none ? text.size() : slash;
+    const std::string_view component = text.substr(begin, now.next - begin);
     if (component == ".") continue;
     if (component == "..") {
       at.resize(at.empty() ? 0 : at.rfind('/'));
@@ -2879,14 +2898,14 @@ inline bool resolve(path::string_type& at, const path::string_type& more) {
       continue;
     }
     std::size_t link = 1;
-    while (link < texts.size() && texts[link].place != at) ++link;
+    while (link < texts.size() && text_of(texts[link].place) != at) ++link;
     if (link < texts.size()) {
       if (!texts[link].done) return false;
-      at = texts[link].text;
+      at = text_of(texts[link].text);
       continue;
     }
     if (link > most_links) return false;
-    texts.push_back({at, target.native(), 0, current, false});
+    texts.push_back({keep(at), keep(target.native()), 0, current, false});
     at.resize(target.is_absolute() ? 0 : parent);
     current = link;
   }
@@ -2947,7 +2966,7 @@ constexpr unsigned long attribute_readonly = 0x1, attribute_directory = 0x10, at
 inline void* native(const handle& h) noexcept { return reinterpret_cast<void*>(h.get()); }
 
 inline void handle::close() noexcept {
-  if (value_ != -1) ::CloseHandle(reinterpret_cast<void*>(std::exchange(value_, -1)));
+  if (value_ != -1) ::CloseHandle(reinterpret_cast<void*>(detail::exchange(value_, -1)));
 }
 
 // Absolute, with the prefix that lifts the limit of 260 characters and keeps the system from editing the name.
@@ -3920,9 +3939,15 @@ inline bool replace_file(const path& file, std::string_view content, const write
 // ---- many files at once, and what crashed writers left
 
 struct staged_batch {
+  ~staged_batch() { discard(); }
+  void discard() noexcept {
+    for (replacement* const r : files) delete r;
+    files.resize(0);
+  }
+
   write_options options;
   open_directories shared;
-  std::vector<owner<replacement>> files;
+  plain_vector<replacement*> files;  // its own
   std::size_t committed = 0;
   path failed;    // what the last commit() failed at
   status doomed;  // a staged file that could not be synced: commit() will say so
@@ -3935,7 +3960,7 @@ struct staged_batch {
     status cannot_lock;  // then no sweeper can either
     os::lock_directory(entry->dir, true, true, cannot_lock);
   }
-  for (const auto& r : batch.files) {
+  for (replacement* const r : batch.files) {
     if (r->file && !seal(*r, s)) {
       batch.doomed = s;
       batch.failed = r->shown();
@@ -3950,7 +3975,8 @@ inline bool stage_once(staged_batch& batch, const path& file, std::string_view c
   owner<replacement> r(new replacement(batch.options));
   if (!locate(file, batch.options, r->t, s, &batch.shared) || !begin(*r, s) || !write(*r, content, s)) return false;
   os::start_writeback(r->file);
-  batch.files.push_back(std::move(r));
+  batch.files.push_back(r.get());
+  r.release();
   return true;
 }
 
@@ -3965,14 +3991,14 @@ inline bool stage(staged_batch& batch, const path& file, std::string_view conten
 
 inline bool publish_all(staged_batch& batch, status& s) {
   batch.committed = 0;
-  s = std::exchange(batch.doomed, {});
+  s = detail::exchange(batch.doomed, {});
   if (s.failed()) return false;
-  for (const auto& r : batch.files) {
+  for (replacement* const r : batch.files) {
     if (!r->file || seal(*r, s)) continue;
     batch.failed = r->shown();
     return false;
   }
-  for (const auto& r : batch.files) {
+  for (replacement* const r : batch.files) {
     if (!publish(*r, s)) {
       batch.failed = r->shown();
       break;
@@ -3992,7 +4018,7 @@ inline bool publish_all(staged_batch& batch, status& s) {
 
 inline bool commit(staged_batch& batch, status& s) {
   const bool done = publish_all(batch, s);
-  batch.files.clear();
+  batch.discard();
   batch.shared.close();
   return done;
 }
@@ -4013,7 +4039,7 @@ inline bool commit(staged_batch& batch, status& s) {
   std::vector<path::string_type> names;  // removing while listing may skip entries
   status held;  // by a batch that has closed its temporary files
   if (!d.h || !os::lock_directory(d, false, false, held) || !os::list(d, [&](os::name n, os::kind) {
-        if (is_temporary_name(n)) names.emplace_back(n);
+        if (is_temporary_name(n)) names.push_back(n);
         return true;
       }, s)) {
     return 0;
@@ -4220,7 +4246,7 @@ MEMORIA_FS_INLINE file_lock::file_lock(const path& lock_file, const lock_options
 MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
   if (this != &other) {
     unlock();
-    handle_ = std::exchange(other.handle_, -1);
+    handle_ = detail::exchange(other.handle_, -1);
   }
   return *this;
 }
@@ -4228,7 +4254,7 @@ MEMORIA_FS_INLINE file_lock& file_lock::operator=(file_lock&& other) noexcept {
 // Unlocking first matters where a forked child still holds the descriptor: closing ours would not free the lock. If the
 // system should refuse to unlock, closing does it.
 MEMORIA_FS_INLINE void file_lock::unlock() noexcept {
-  const detail::os::handle h(std::exchange(handle_, -1));
+  const detail::os::handle h(detail::exchange(handle_, -1));
   if (h) detail::os::unlock(h);
 }
 
@@ -4754,7 +4780,7 @@ inline void enter_items(wikilink_scan& s, line_prefix& p) noexcept {
 // At the beginning of a line: skips it if it is code or blank, else moves to its content.
 inline void begin_line(wikilink_scan& s) noexcept {
   const std::string_view text = s.text;
-  const unsigned empty_items = std::exchange(s.empty_item, false) ? 1 : 0;  // a blank line ends such an item (CM 5.2)
+  const unsigned empty_items = detail::exchange(s.empty_item, false) ? 1 : 0;  // a blank line ends such an item (CM 5.2)
   if (text[s.at] == '\n' && s.quotes == 0) {
     s.depth -= empty_items;
     s.in_paragraph = false;
@@ -4979,7 +5005,7 @@ MEMORIA_FS_INLINE std::vector<std::string> extract_wikilinks(std::string_view co
       const std::size_t n = targets.size(), expected = n * (content.size() / s.at + 1);
       targets.reserve(n == 0 ? 16 : expected < 8 * n ? expected + 1 : 8 * n);
     }
-    targets.emplace_back(content.data() + found.open + 2, found.pipe - found.open - 2);
+    targets.push_back(std::string(content.data() + found.open + 2, found.pipe - found.open - 2));
   }
   return targets;
 }
@@ -5141,12 +5167,15 @@ inline std::optional<path> article_path(std::string_view link, const path& direc
 // ---- the walk
 
 struct confined_root {
-  std::shared_ptr<const os::directory> top;
+  os::directory top;
 };
 
 // Where a name leads: something in a directory inside that is held open.
 struct place {
-  std::shared_ptr<const os::directory> dir;
+  const os::directory& dir() const noexcept { return below.h ? below : *top; }
+
+  const os::directory* top = nullptr;
+  os::directory below;     // open if it is not the top itself
   path::string_type name;  // a single component; empty: the directory itself
   os::info existing;       // kind::none: nothing yet
 };
@@ -5161,16 +5190,18 @@ struct walk_options {
 // through a link; the text of a link is put before what remains of the name, and ".." goes back to a handle we hold.
 class confined_walk {
  public:
-  confined_walk(std::shared_ptr<const os::directory> top, path::string_type name, const walk_options& options)
-      : top_(std::move(top)), rest_(std::move(name)), typed_(rest_.size()), options_(options) {}
+  confined_walk(const confined_root& root, path::string_type name, const walk_options& options)
+      : top_(root.top), rest_(std::move(name)), typed_(rest_.size()), options_(options) {}
+  ~confined_walk() {
+    while (entered_) go_back();  // one by one: there may be more than a recursion could
+  }
 
   bool run(place& out, status& s) {
     for (;;) {
       skip_to_component();
       if (at_ == rest_.size()) {
-        out.dir = here();
-        out.name.clear();
-        return os::get_info(out.dir->h, out.existing, s);
+        give(out, {});
+        return os::get_info(out.dir().h, out.existing, s);
       }
       std::size_t end = at_;
       while (end < rest_.size() && !os::is_separator(rest_[end])) ++end;
@@ -5181,8 +5212,8 @@ class confined_walk {
       skip_to_component();
       if (!os::safe_component(component)) return leave("\"" + to_utf8(component) + "\"", s);
       if (is_dot_dot(component)) {
-        if (below_.empty()) return leave("\"..\" above the top", s);
-        below_.pop_back();
+        if (!entered_) return leave("\"..\" above the top", s);
+        go_back();
       } else if (ends_here) {
         bool again = false;
         if (!finish(component, out, again, s)) return false;
@@ -5194,7 +5225,18 @@ class confined_walk {
   }
 
  private:
-  const std::shared_ptr<const os::directory>& here() const { return below_.empty() ? top_ : below_.back(); }
+  struct level {
+    os::directory dir;
+    owner<level> outer;
+  };
+
+  const os::directory& here() const { return entered_ ? entered_->dir : top_; }
+  void go_back() noexcept { entered_ = entered_->outer.release(); }
+  void give(place& out, const path::string_type& name) {
+    out.top = &top_;
+    out.below = entered_ ? std::move(entered_->dir) : os::directory();
+    out.name = name;
+  }
 
   // Past separators and "."; a name that ends in one means a directory, which descend() then asks for.
   void skip_to_component() {
@@ -5209,13 +5251,11 @@ class confined_walk {
 
   // The last component: looked at, followed only if it is a link.
   bool finish(const path::string_type& component, place& out, bool& again, status& s) {
-    out = {here(), component, {}};
+    out.existing = {};
     status own;
-    if (!os::get_info_at(*out.dir, component.c_str(), false, out.existing, own)) {
-      return own.missing() || s.fail(own);
-    }
+    if (!os::get_info_at(here(), component.c_str(), false, out.existing, own) && !own.missing()) return s.fail(own);
     again = out.existing.type == os::kind::symlink && options_.follow_last;
-    if (!again) return true;
+    if (!again) return give(out, component), true;
     if (!os::walks_links) return leave("\"" + to_utf8(component) + "\" is a link", s);
     if (!follow(component, {}, s)) return false;
     typed_ = rest_.size();  // as in writing through a link elsewhere: missing parents of the place it leads to are made
@@ -5224,9 +5264,11 @@ class confined_walk {
 
   bool descend(const path::string_type& component, bool may_create, status& s) {
     status own;
-    os::directory next = os::enter(*here(), component.c_str(), own);
+    os::directory next = os::enter(here(), component.c_str(), own);
     if (next.h) {
-      below_.push_back(std::shared_ptr<const os::directory>(new os::directory(std::move(next))));
+      owner<level> inner(new level{std::move(next), nullptr});
+      inner->outer = entered_.release();
+      entered_ = std::move(inner);
       return true;
     }
     const path::string_type remaining = path::value_type('/') + rest_.substr(at_);
@@ -5237,8 +5279,8 @@ class confined_walk {
     const bool create = may_create && options_.made != nullptr && own.missing();
     if (!create) return s.fail(own);
     own = {};
-    os::directory same = os::syncable(*here(), own);
-    if (same.h && os::make_directory_at(*here(), component.c_str(), own)) {
+    os::directory same = os::syncable(here(), own);
+    if (same.h && os::make_directory_at(here(), component.c_str(), own)) {
       const bool synced = !options_.durable || os::sync_directory(same, s);
       options_.made->add(std::move(same), component);
       if (!synced) return false;
@@ -5254,10 +5296,10 @@ class confined_walk {
     if (++links_ > symlink_limit) return s.fail("", std::errc::too_many_symbolic_link_levels);
     path target;
     status own;
-    if (!os::read_link_at(*here(), component.c_str(), target, own)) {
+    if (!os::read_link_at(here(), component.c_str(), target, own)) {
       if (own.code != std::errc::invalid_argument) return s.fail(own);
       os::info now;  // no link: never was, or no longer is
-      if (!os::get_info_at(*here(), component.c_str(), false, now, s)) return false;
+      if (!os::get_info_at(here(), component.c_str(), false, now, s)) return false;
       const bool changed = now.type == os::kind::directory || now.type == os::kind::symlink || remaining.empty();
       return changed ? continue_with(component + remaining)
                      : s.fail("open", std::errc::not_a_directory);
@@ -5275,8 +5317,8 @@ class confined_walk {
     return true;
   }
 
-  std::shared_ptr<const os::directory> top_;
-  std::vector<std::shared_ptr<const os::directory>> below_;
+  const os::directory& top_;
+  owner<level> entered_;  // the innermost
   path::string_type rest_;
   std::size_t at_ = 0;
   std::size_t typed_;  // so much of the end of rest_ was written by the caller and not brought in by a link
@@ -5301,11 +5343,11 @@ inline bool confined_name(const confined_root* root, std::string_view name, path
 // One call of the system's, if it has one: what it refuses stays refused; only the reason is looked for by a walk.
 inline bool open_in_one_step(const confined_root& root, const path::string_type& name, os::opening what,
                              os::handle& out, status& s) {
-  if (!os::open_beneath(*root.top, name.c_str(), what, out, s)) return false;
+  if (!os::open_beneath(root.top, name.c_str(), what, out, s)) return false;
   if (s.code == errc::unsafe_path) {
     place ignored;
     status why;
-    confined_walk(root.top, name, {}).run(ignored, why);
+    confined_walk(root, name, {}).run(ignored, why);
     if (why.code == errc::unsafe_path) s.explain(why.note);
   }
   return true;
@@ -5316,10 +5358,10 @@ inline bool read_once(const confined_root& root, const path::string_type& name, 
   if (open_in_one_step(root, name, os::opening::file, h, s)) return h && read_regular(h, out, s);
   for (int attempt = 0; attempt <= symlink_limit; ++attempt) {
     place p;
-    if (!confined_walk(root.top, name, {}).run(p, s)) return false;
+    if (!confined_walk(root, name, {}).run(p, s)) return false;
     if (p.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
     status own;
-    h = os::open_at(*p.dir, p.name.c_str(), os::read_only | os::no_follow, own);
+    h = os::open_at(p.dir(), p.name.c_str(), os::read_only | os::no_follow, own);
     if (h) return read_regular(h, out, s);
     if (own.code != std::errc::too_many_symbolic_link_levels) return s.fail(own);
   }
@@ -5345,7 +5387,7 @@ inline bool exists_beneath(const confined_root* root, std::string_view name, sta
   bool found = false;
   if (open_in_one_step(*root, native, os::opening::nothing, h, own)) {
     found = static_cast<bool>(h);
-  } else if (confined_walk(root->top, native, {}).run(p, own)) {
+  } else if (confined_walk(*root, native, {}).run(p, own)) {
     found = p.existing.type != os::kind::none;
   }
   const bool nothing = own.missing() || own.code == std::errc::not_a_directory;
@@ -5360,7 +5402,7 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   std::size_t leaf = name.size();
   while (leaf > 0 && !os::is_separator(name[leaf - 1])) --leaf;
   const path::string_type parent = name.substr(0, leaf);
-  out = {root.top, name.substr(leaf), {}};
+  out = {&root.top, {}, name.substr(leaf), {}};
   const path::string_type dot(1, '.');
   const bool simple = !out.name.empty() && !is_dot(out.name) && !is_dot_dot(out.name);
   status own;
@@ -5369,18 +5411,18 @@ inline bool find_beneath(const confined_root& root, const path::string_type& nam
   const bool missing_parent = own.missing() && options.made != nullptr;
   if (stepped && own.failed() && !missing_parent) return s.fail(own);
   if (stepped && h) {
-    out.dir.reset(new os::directory{std::move(h), root.top->full / parent});
+    out.below = {std::move(h), root.top.full / parent};
     status absent;
-    if (!os::get_info_at(*out.dir, out.name.c_str(), false, out.existing, absent)) {
+    if (!os::get_info_at(out.dir(), out.name.c_str(), false, out.existing, absent)) {
       return absent.missing() || s.fail(absent);
     }
     if (out.existing.type != os::kind::symlink || !options.follow_last) return true;
   }
-  if (!confined_walk(root.top, name, options).run(out, s)) return false;
+  if (!confined_walk(root, name, options).run(out, s)) return false;
   if (out.name.empty()) return s.fail("", os::wrong_kind(os::kind::directory));
-  os::directory same = os::syncable(*out.dir, s);
+  os::directory same = os::syncable(out.dir(), s);
   if (!same.h) return false;
-  out.dir.reset(new os::directory(std::move(same)));
+  out.below = std::move(same);
   return true;
 }
 
@@ -5398,7 +5440,7 @@ inline bool write_beneath(const confined_root* root, std::string_view name, std:
   const bool is_link = p.existing.type == os::kind::symlink;
   if (is_link && options.symlinks == symlink_policy::refuse) return s.fail("", errc::is_symlink);
   replacement r(options);
-  r.t.dir = p.dir.get();
+  r.t.dir = &p.dir();
   r.t.name = std::move(p.name);
   r.t.existing = p.existing;
   const bool done = replace(r, content, s);
@@ -5426,7 +5468,7 @@ inline bool append_beneath(const confined_root* root, std::string_view name, std
       if (find_beneath(*root, native, {}, now, gone)) return now.existing.same_file(opened);
       return !gone.missing() && failure.fail(gone);
     };
-    const bool done = append_once(*p.dir, p.name.c_str(), content, options, until, moved, still_named, own);
+    const bool done = append_once(p.dir(), p.name.c_str(), content, options, until, moved, still_named, own);
     if (done || own.code == errc::not_durable) made.keep();
     if (done) return true;
     const bool changed = own.code == std::errc::too_many_symbolic_link_levels || os::stale(own.code);
@@ -5447,12 +5489,12 @@ inline bool remove_beneath(const confined_root* root, std::string_view name, sta
   bool removed = find_beneath(*root, native, how, p, own) && p.existing.type != os::kind::none;
   if (removed) {
     const bool as_directory = directory_only || p.existing.type == os::kind::directory;
-    removed = as_directory ? os::remove_directory_at(*p.dir, p.name.c_str(), own)
-                           : os::unlink_at(*p.dir, p.name.c_str(), own);
+    removed = as_directory ? os::remove_directory_at(p.dir(), p.name.c_str(), own)
+                           : os::unlink_at(p.dir(), p.name.c_str(), own);
   }
   if (own.failed() && !own.missing()) s.fail(own);
   status unsynced;
-  if (removed && !os::sync_directory(*p.dir, unsynced)) not_durable(s, unsynced);
+  if (removed && !os::sync_directory(p.dir(), unsynced)) not_durable(s, unsynced);
   return removed;
 }
 
@@ -5464,7 +5506,7 @@ inline std::vector<std::string> list_beneath(const confined_root* root, std::str
   place p;
   const os::directory* listed = &d;
   if (!open_in_one_step(*root, native, os::opening::directory, d.h, s)) {
-    if (confined_walk(root->top, native + path::value_type('/'), {}).run(p, s)) listed = p.dir.get();
+    if (confined_walk(*root, native + path::value_type('/'), {}).run(p, s)) listed = &p.dir();
   }
   const auto take = [&](os::name n, os::kind) {
     names.push_back(to_utf8(path(n)));
@@ -5480,9 +5522,7 @@ inline owner<confined_root> open_root(const path& directory, status& s) {
   if (!os::without_nul(directory, s)) return nullptr;
   os::directory d = os::open_root(directory, s);
   if (!d.h) return nullptr;
-  owner<confined_root> root(new confined_root);
-  root->top.reset(new os::directory(std::move(d)));
-  return root;
+  return new confined_root{std::move(d)};
 }
 
 }  // namespace detail
@@ -5546,7 +5586,7 @@ template <class F, class... A>
 auto confined_or_throw(const char* operation, F&& work, const confined_root* root, std::string_view name, A&&... more) {
   status s;
   auto result = work(root, name, std::forward<A>(more)..., s);
-  throw_confined(operation, root == nullptr ? path() : root->top->full, name, s);
+  throw_confined(operation, root == nullptr ? path() : root->top.full, name, s);
   return result;
 }
 
@@ -5694,7 +5734,7 @@ class json_arena {  // passed as an rvalue, so that one that never has slabs can
       if (size_ - used_ < whole) add_slab();
       ++*slab_;  // nobody else knows this slab yet
       distance = used_ / 8;
-      block = reinterpret_cast<char*>(slab_) + std::exchange(used_, used_ + whole);
+      block = reinterpret_cast<char*>(slab_) + detail::exchange(used_, used_ + whole);
     }
     header_of(block + 8) = capacity | distance << 48;
     return block + 8;
@@ -5702,7 +5742,7 @@ class json_arena {  // passed as an rvalue, so that one that never has slabs can
 
  private:
   [[gnu::cold]] void add_slab() {
-    leave_slab(std::exchange(slab_, ::new (::operator new(size_)) json_slab{1}), 1);
+    leave_slab(detail::exchange(slab_, ::new (::operator new(size_)) json_slab{1}), 1);
     used_ = 8;
   }
 
@@ -5720,7 +5760,7 @@ struct json_recycler {
     const std::uint64_t distance = header_of(memory) >> 48;
     if (distance == 0) return ::operator delete(memory - 8);
     json_slab* const from = reinterpret_cast<json_slab*>(memory - 8 - 8 * distance);
-    if (from != slab) leave_slab(std::exchange(slab, from), std::exchange(blocks, 0));
+    if (from != slab) leave_slab(detail::exchange(slab, from), detail::exchange(blocks, 0));
     ++blocks;
   }
 };
@@ -5735,14 +5775,14 @@ MEMORIA_FS_INLINE void destroy(const json_cell& root) noexcept {
       json_cell* const inner = cells_of(c);
       const std::size_t count = count_of(c);
       c = *inner;
-      inner->memory = reinterpret_cast<char*>(std::exchange(block, inner));
-      set_length(*inner, std::exchange(left, count));
+      inner->memory = reinterpret_cast<char*>(detail::exchange(block, inner));
+      set_length(*inner, detail::exchange(left, count));
       continue;
     }
     if (c.kind >= json_kind::big && c.memory) garbage.take(c.memory);
     while (block && --left == 0) {
       left = length_of(*block);
-      garbage.take(reinterpret_cast<char*>(std::exchange(block, cells_of(*block))));
+      garbage.take(reinterpret_cast<char*>(detail::exchange(block, cells_of(*block))));
     }
     if (!block) return;
     c = block[left];
@@ -5767,7 +5807,7 @@ inline json_cell view_cell(std::string_view s, std::uint8_t flags = 0) noexcept 
 // The same with memory of its own, if it is a longer string or an integer that is text.
 inline json_cell own_text(json_cell c, json_arena&& arena = json_arena()) {
   if (c.kind < json_kind::big) return c;
-  const char* const bytes = std::exchange(c.memory, arena.allocate(length_of(c)));
+  const char* const bytes = detail::exchange(c.memory, arena.allocate(length_of(c)));
   std::memcpy(c.memory, bytes, length_of(c));
   return c;
 }
@@ -5969,7 +6009,7 @@ class json_parser {
     const bool mark = python_ && text_.substr(0, 3) == "\xEF\xBB\xBF";
     const char* p = document(begin_ + (mark ? 3 : 0));
     if (p && p != end_) p = fail(p, "expected the end of the text");
-    if (p) result = std::exchange(stack_.back(), json_cell{});
+    if (p) result = detail::exchange(stack_.back(), json_cell{});
     return std::move(problem_);
   }
 
@@ -6083,7 +6123,7 @@ class json_parser {
         set_length(made, length_of(made) + 1);
       } else {
         destroy(place[0]);
-        destroy(std::exchange(cells_of(made)[2 * twin + 1], place[1]));
+        destroy(detail::exchange(cells_of(made)[2 * twin + 1], place[1]));
       }
     }
     stack_.resize(static_cast<std::size_t>(first - stack_.data()));
@@ -6376,7 +6416,7 @@ class json_writer {
   }
 
   json_dump_options options_;
-  std::vector<level> open_;
+  plain_vector<level> open_;
   std::string out_;
   char* end_ = nullptr;
 };
@@ -6386,7 +6426,7 @@ class json_writer {
 inline bool split_pointer(std::string_view pointer, std::vector<std::string>& tokens) {  // false: not a JSON Pointer
   for (std::size_t i = 0; i < pointer.size(); ++i) {
     if (pointer[i] == '/') {
-      tokens.emplace_back();
+      tokens.push_back({});
       continue;
     }
     const bool escaped = pointer[i] == '~';
@@ -6537,7 +6577,7 @@ MEMORIA_FS_INLINE json& json::operator[](std::string_view key) {
   if (json* member = find_member(key)) return *member;
   json name(key);
   detail::json_cell* const place = detail::append_member(cell_);
-  *place = std::exchange(name.cell_, detail::json_cell{});
+  *place = detail::exchange(name.cell_, detail::json_cell{});
   if (detail::is_indexed(cell_)) detail::slot_of(cell_, *place) = static_cast<std::uint32_t>(size());
   return back();
 }
@@ -6551,7 +6591,7 @@ MEMORIA_FS_INLINE json& json::operator[](std::size_t index) {
 MEMORIA_FS_INLINE void json::push_back(json value) {
   if (is_null()) *this = array();
   if (!is_array()) return static_cast<void>(misused("an array"));
-  *detail::append_member(cell_) = std::exchange(value.cell_, detail::json_cell{});
+  *detail::append_member(cell_) = detail::exchange(value.cell_, detail::json_cell{});
 }
 
 MEMORIA_FS_INLINE std::size_t json::erase_found(const json* value) noexcept {
@@ -6632,7 +6672,7 @@ class state_lock {
     os::handle h = lock_named(*t.dir, name.c_str(), lock_options{}, until, t.existing, s);
     if (!h || !os::get_info(h, node_.file, s)) return false;
     handle_ = std::move(h);
-    node_.next = std::exchange(held_by_this_thread(), &node_);
+    node_.next = detail::exchange(held_by_this_thread(), &node_);
     return true;
   }
 
@@ -6790,7 +6830,7 @@ inline path::string_type backup_name(const target& t, std::string_view suffix) {
     sync_after_rename(r, s);
   } else if (!r.name.empty()) {
     status ignored;  // the copy goes, unless nobody knows whether the corrupt file is in its place or was replaced
-    os::unlink_at(*t.dir, std::exchange(backup, {}).c_str(), ignored);
+    os::unlink_at(*t.dir, detail::exchange(backup, {}).c_str(), ignored);
   }
 }
 
@@ -7803,7 +7843,7 @@ class vault_builder {
         destinations.push_back(now.item < notes && now.item != source ? now.item : none);
         if (destinations.back() == none) continue;
         ++v_.first_backlink[now.item];
-        if (std::exchange(last_source[now.item], source) != source) ++v_.inbound[now.item];
+        if (detail::exchange(last_source[now.item], source) != source) ++v_.inbound[now.item];
       }
     }
     for (std::uint32_t i = 0; i < notes; ++i) {
@@ -10656,7 +10696,7 @@ template <class F>
 void with_both_back_ends(F&& check) {
   check();
 #ifdef __linux__
-  const bool before = std::exchange(detail::os::openat2_missing(), true);
+  const bool before = detail::exchange(detail::os::openat2_missing(), true);
   check();
   detail::os::openat2_missing() = before;
 #endif
@@ -12089,7 +12129,7 @@ DOCTEST_TEST_CASE("where nothing can be exchanged a generation is restored all t
   put(here / "s.json.gen-1", "{\"count\": 1}");
   detail::os::seam() = [](const detail::os::event& e) {
     const bool exchange = std::string_view(e.call) == "rename" && std::string_view(e.second) == "s.json" &&
-                          std::exchange(fault::countdown, -1) == 0;
+                          detail::exchange(fault::countdown, -1) == 0;
     return detail::os::verdict{exchange ? EINVAL : 0, SIZE_MAX};
   };
   fault::countdown = 0;
