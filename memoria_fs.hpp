@@ -222,10 +222,10 @@ struct staged_batch;
 struct confined_root;
 
 // std::exchange, without the proof that it throws nothing: compilers spend more on that than on all the rest of it.
-template <class T, class U = T>
-T exchange(T& object, U&& value) {
+template <class T>
+T exchange(T& object, std::remove_reference_t<T> value) {  // which says nothing of what T is
   T old = std::move(object);
-  object = std::forward<U>(value);
+  object = std::move(value);
   return old;
 }
 
@@ -252,17 +252,35 @@ class owner {
   T* object_;
 };
 
-// What the copies of an exception share, because copying one must not throw. std::shared_ptr is there because
-// <filesystem>'s own exception holds one; one kind of it for every T costs an include less than one each.
-template <class T>
+// Owns one object together with its copies, as std::shared_ptr does, which would be a twentieth of what it costs to
+// compile a small program.
 class shared {
  public:
-  shared(T* object = nullptr) : object_(object) {}
-  const T& operator*() const noexcept { return *static_cast<const T*>(object_.get()); }
-  const T* operator->() const noexcept { return &**this; }
+  shared() noexcept = default;
+  template <class T>
+  explicit shared(owner<T> object)
+      : block_(new block{1, object.get(), [](void* o) noexcept { delete static_cast<T*>(o); }}) {
+    object.release();
+  }
+  shared(const shared& other) noexcept;
+  shared& operator=(shared other) noexcept {
+    block_ = detail::exchange(other.block_, block_);
+    return *this;
+  }
+  ~shared();
+
+  template <class T>
+  T& as() const noexcept {
+    return *static_cast<T*>(block_->object);
+  }
 
  private:
-  std::shared_ptr<void> object_;
+  struct block {
+    std::size_t users;
+    void* object;
+    void (*destroy)(void*) noexcept;
+  };
+  block* block_ = nullptr;
 };
 
 // A callable by its address, and back. A function's is no void*, but for a cast.
@@ -287,15 +305,15 @@ class error : public std::filesystem::filesystem_error {
  public:
   error(std::string operation, const path& file, const detail::status& why);
 
-  const std::string& operation() const noexcept { return text_->operation; }  // "atomic_write_text"
-  const std::string& step() const noexcept { return text_->step; }  // "fsync": the call that failed, if one did
-  const char* what() const noexcept override { return text_->what.c_str(); }
+  const std::string& operation() const noexcept { return text_.as<texts>().operation; }  // "atomic_write_text"
+  const std::string& step() const noexcept { return text_.as<texts>().step; }  // "fsync": the call that failed, if one did
+  const char* what() const noexcept override { return text_.as<texts>().what.c_str(); }
 
  private:
   struct texts {
     std::string operation, step, what;
   };
-  detail::shared<texts> text_;
+  detail::shared text_;  // copying an exception must not throw
 };
 
 // ---- [replace] ------------------------------------------------------------------------------------------------------
@@ -757,7 +775,7 @@ class confined_dir {
   bool remove(std::string_view name, std::error_code& ec) const;
   // The names in a directory, without "." and "..", in byte order.
   std::vector<std::string> list(std::string_view name, std::error_code& ec) const;
-  std::vector<std::string> list(std::error_code& ec) const { return list(".", ec); }
+  std::vector<std::string> list(std::error_code& ec) const;
 
  private:
   detail::owner<detail::confined_root> root_;
@@ -815,20 +833,20 @@ class json_error : public std::system_error {
  public:
   explicit json_error(json_problem problem);
 
-  const json_problem& problem() const noexcept { return facts_->problem; }
-  const std::string& reason() const noexcept { return facts_->problem.reason; }
-  std::size_t offset() const noexcept { return facts_->problem.offset; }
-  std::size_t line() const noexcept { return facts_->problem.line; }
-  std::size_t column() const noexcept { return facts_->problem.column; }
-  std::string message(std::string_view file) const { return facts_->problem.message(file); }
-  const char* what() const noexcept override { return facts_->what.c_str(); }
+  const json_problem& problem() const noexcept { return facts_.as<facts>().problem; }
+  const std::string& reason() const noexcept { return facts_.as<facts>().problem.reason; }
+  std::size_t offset() const noexcept { return facts_.as<facts>().problem.offset; }
+  std::size_t line() const noexcept { return facts_.as<facts>().problem.line; }
+  std::size_t column() const noexcept { return facts_.as<facts>().problem.column; }
+  std::string message(std::string_view file) const { return facts_.as<facts>().problem.message(file); }
+  const char* what() const noexcept override { return facts_.as<facts>().what.c_str(); }
 
  private:
   struct facts {
     json_problem problem;
     std::string what;
   };
-  detail::shared<facts> facts_;
+  detail::shared facts_;
 };
 
 class json;
@@ -1029,12 +1047,15 @@ class json {
   // floating point from every number, rounded to nearest, if its size fits. get(ec) returns T() on failure; get_if
   // nothing.
   template <class T>
-  std::optional<T> get_if() const;
+  std::optional<T> get_if() const {
+    T value{};
+    return read_into(value) ? std::optional<T>(std::move(value)) : std::nullopt;
+  }
   template <class T>
   T get(std::error_code& ec) const {
-    std::optional<T> value = get_if<T>();
-    ec = value ? std::error_code() : make_error_code(errc::json_type);
-    return value ? std::move(*value) : T();
+    T value{};
+    ec = read_into(value) ? std::error_code() : make_error_code(errc::json_type);
+    return ec ? T() : std::move(value);
   }
 
   // The member as a T, or the fallback where there is none (also in null). A member of another type, or a value that is
@@ -1055,9 +1076,9 @@ class json {
 #if MEMORIA_FS_EXCEPTIONS
   template <class T>
   T get() const {
-    std::optional<T> value = get_if<T>();
-    if (!value) misused(kind_of<T>);
-    return std::move(*value);
+    T value{};
+    if (!read_into(value)) misused(kind_of<T>);
+    return value;
   }
   template <class T, class Value = detail::value_of<T>>
   Value value(std::string_view key, T&& fallback) const {
@@ -1140,6 +1161,8 @@ class json {
   using kind = detail::json_kind;
 
   explicit json(kind k) noexcept : json() { cell_.kind = k; }
+  template <class T>
+  bool read_into(T& value) const;
   json* first() const noexcept;
   std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
   json* find_member(std::string_view key) const noexcept;
@@ -1172,36 +1195,39 @@ struct json_member {
 }  // namespace detail
 
 template <class T>
-std::optional<T> json::get_if() const {
+bool json::read_into(T& value) const {
   if constexpr (std::is_same_v<T, json>) {
-    return *this;
+    value = *this;
+    return true;
   } else if constexpr (std::is_same_v<T, bool>) {
-    if (is_boolean()) return cell_.payload != 0;
+    value = cell_.payload != 0;
+    return is_boolean();
   } else if constexpr (std::is_integral_v<T>) {
     const detail::json_cell whole = detail::whole_of(cell_);
-    const T value = static_cast<T>(whole.payload);
+    value = static_cast<T>(whole.payload);
     const json same = +value;  // if the value fits
-    if (same.cell_.kind == whole.kind && same.cell_.payload == whole.payload) return value;
+    return same.cell_.kind == whole.kind && same.cell_.payload == whole.payload;
   } else if constexpr (std::is_floating_point_v<T>) {
-    if (!is_number()) return std::nullopt;
-    const double value = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
-    const bool special = is_number_float() && !(value - value == 0);  // NaN and infinities are had in every type
-    if (special || (value >= -highest && value <= highest)) return static_cast<T>(value);
+    if (!is_number()) return false;
+    const double number = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
+    const bool special = is_number_float() && !(number - number == 0);  // NaN and infinities are had in every type
+    const bool fits = special || (number >= -highest && number <= highest);
+    if (fits) value = static_cast<T>(number);
+    return fits;
   } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>) {
-    if (is_string()) return T(detail::string_of(cell_));
+    if (is_string()) value = detail::string_of(cell_);
+    return is_string();
   } else {
     static_assert(std::is_same_v<T, std::vector<typename T::value_type>>, "json holds no such type");
-    if (!is_array()) return std::nullopt;
-    T values;
-    values.reserve(size());
+    if (!is_array()) return false;
+    value.reserve(size());
     for (const json& element : *this) {
-      auto value = element.get_if<typename T::value_type>();
-      if (!value) return std::nullopt;
-      values.push_back(std::move(*value));
+      typename T::value_type one{};
+      if (!element.read_into(one)) return false;
+      value.push_back(std::move(one));
     }
-    return values;
+    return true;
   }
-  return std::nullopt;
 }
 // ---- [state] --------------------------------------------------------------------------------------------------------
 //
@@ -1237,14 +1263,14 @@ class recovery_reporter {
   recovery_reporter() noexcept = default;
   template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, recovery_reporter>>>
   recovery_reporter(F&& f)
-      : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))),
-        call_([](void* target, const recovery_report& r) { (*static_cast<std::decay_t<F>*>(target))(r); }) {}
+      : target_(detail::owner(new std::decay_t<F>(std::forward<F>(f)))),
+        call_([](const detail::shared& target, const recovery_report& r) { target.as<std::decay_t<F>>()(r); }) {}
   explicit operator bool() const noexcept { return call_ != nullptr; }
-  void operator()(const recovery_report& report) const { call_(target_.get(), report); }
+  void operator()(const recovery_report& report) const { call_(target_, report); }
 
  private:
-  std::shared_ptr<void> target_;
-  void (*call_)(void*, const recovery_report&) = nullptr;
+  detail::shared target_;
+  void (*call_)(const detail::shared&, const recovery_report&) = nullptr;
 };
 
 enum class corruption_policy { use_default, raise };
@@ -1274,9 +1300,9 @@ class state_corruption_error : public error {
   state_corruption_error(const char* operation, const path& file, const detail::status& why, const path& backup,
                          json default_value, json_problem problem);
 
-  const path& backup_path() const noexcept { return facts_->backup; }           // empty: nothing was moved
-  const json& default_value() const noexcept { return facts_->default_value; }  // what the caller gave as fallback
-  const json_problem& problem() const noexcept { return facts_->problem; }      // reason, line and column
+  const path& backup_path() const noexcept { return facts_.as<facts>().backup; }           // empty: nothing was moved
+  const json& default_value() const noexcept { return facts_.as<facts>().default_value; }  // what the caller gave as fallback
+  const json_problem& problem() const noexcept { return facts_.as<facts>().problem; }      // reason, line and column
 
  private:
   struct facts {
@@ -1284,7 +1310,7 @@ class state_corruption_error : public error {
     json default_value;
     json_problem problem;
   };
-  detail::shared<facts> facts_;
+  detail::shared facts_;
 };
 
 // The value in `file`; `fallback` if there is no such file. A file that was read and is not JSON (also an empty one) is
@@ -2036,7 +2062,7 @@ MEMORIA_FS_INLINE bool detail::is(const std::error_code& code, errc e) noexcept 
   std::string what = detail::concat({operation, " \"", detail::printable(detail::to_utf8(file)), "\": ", why.step,
                                    stepped ? ": " : "", why.code.message(), noted ? " (" : "",
                                    detail::printable(why.note), noted ? ")" : ""});
-  text_ = new texts{std::move(operation), why.step, std::move(what)};
+  text_ = detail::shared(detail::owner(new texts{std::move(operation), why.step, std::move(what)}));
 }
 
 // ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ------------------------
@@ -2168,13 +2194,23 @@ inline std::size_t count_bits(std::uint64_t x) noexcept {  // pairs, fours, byte
   return static_cast<std::size_t>(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
 }
 
-// From a counter that threads share; returns what it was.
-inline std::size_t fetch_subtract(std::size_t& counter, std::size_t n) noexcept {
+// To a counter that threads share; returns what it was.
+inline std::size_t fetch_add(std::size_t& counter, std::size_t n) noexcept {
 #if defined(__GNUC__) || defined(__clang__)
-  return __atomic_fetch_sub(&counter, n, __ATOMIC_ACQ_REL);
+  return __atomic_fetch_add(&counter, n, __ATOMIC_ACQ_REL);
 #else
-  return reinterpret_cast<std::atomic<std::size_t>&>(counter).fetch_sub(n, std::memory_order_acq_rel);
+  return reinterpret_cast<std::atomic<std::size_t>&>(counter).fetch_add(n, std::memory_order_acq_rel);
 #endif
+}
+inline std::size_t fetch_subtract(std::size_t& counter, std::size_t n) noexcept { return fetch_add(counter, 0 - n); }
+
+MEMORIA_FS_INLINE shared::shared(const shared& other) noexcept : block_(other.block_) {
+  if (block_) fetch_add(block_->users, 1);
+}
+MEMORIA_FS_INLINE shared::~shared() {
+  if (block_ == nullptr || fetch_subtract(block_->users, 1) != 1) return;
+  block_->destroy(block_->object);
+  delete block_;
 }
 
 // Without a locale and correctly rounded; false: out of range, or the standard library cannot (libc++ before 20).
@@ -5570,6 +5606,7 @@ MEMORIA_FS_INLINE bool confined_dir::remove(std::string_view name, std::error_co
 MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::string_view name, std::error_code& ec) const {
   return detail::report_to(ec, detail::list_beneath, root_.get(), name);
 }
+MEMORIA_FS_INLINE std::vector<std::string> confined_dir::list(std::error_code& ec) const { return list(".", ec); }
 
 #if MEMORIA_FS_EXCEPTIONS
 namespace detail {
@@ -6456,7 +6493,7 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
   std::string what = problem.message();
-  facts_ = new facts{std::move(problem), std::move(what)};
+  facts_ = detail::shared(detail::owner(new facts{std::move(problem), std::move(what)}));
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
@@ -7039,7 +7076,7 @@ MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change
                                                                  const detail::status& why, const path& backup,
                                                                  json default_value, json_problem problem)
     : error(operation, file, why),
-      facts_(new facts{backup, std::move(default_value), std::move(problem)}) {}
+      facts_(detail::owner(new facts{backup, std::move(default_value), std::move(problem)})) {}
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
                                                    std::error_code& ec) {

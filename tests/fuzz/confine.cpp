@@ -96,7 +96,7 @@ finding by_kernel(const detail::confined_root& root, const std::string& name) {
   detail::status s;
   detail::os::handle h;
   detail::os::info i;
-  if (!detail::os::open_beneath(*root.top, name.c_str(), detail::os::opening::nothing, h, s)) std::exit(77);
+  if (!detail::os::open_beneath(root.top, name.c_str(), detail::os::opening::nothing, h, s)) std::exit(77);
   if (h) detail::os::get_info(h, i, s);
   return describe(s, i);
 }
@@ -104,7 +104,7 @@ finding by_kernel(const detail::confined_root& root, const std::string& name) {
 finding by_walk(const detail::confined_root& root, const std::string& name) {
   detail::status s;
   detail::place p;
-  detail::confined_walk(root.top, name, {}).run(p, s);
+  detail::confined_walk(root, name, {}).run(p, s);
   return describe(s, p.existing);
 }
 
