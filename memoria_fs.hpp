@@ -5041,7 +5041,7 @@ MEMORIA_FS_INLINE std::vector<std::string> extract_wikilinks(std::string_view co
       const std::size_t n = targets.size(), expected = n * (content.size() / s.at + 1);
       targets.reserve(n == 0 ? 16 : expected < 8 * n ? expected + 1 : 8 * n);
     }
-    targets.push_back(std::string(content.data() + found.open + 2, found.pipe - found.open - 2));
+    targets.emplace_back(content.data() + found.open + 2, found.pipe - found.open - 2);
   }
   return targets;
 }
@@ -10384,6 +10384,7 @@ DOCTEST_TEST_CASE("indented code is skipped, indented text is not") {
 DOCTEST_TEST_CASE("an empty item begins a list, but not in a paragraph; items may lie deeper than anybody counts") {
   DOCTEST_CHECK(notes_of("*\n    [[b]]\n") == "b");
   DOCTEST_CHECK(notes_of("text\n*\n\n    [[a]]\n") == "");
+  DOCTEST_CHECK(notes_of("text\n*\n    [[a]]\n") == "a");
   DOCTEST_CHECK(notes_of("- x\n*\n\n    [[a]]\n") == "");
   DOCTEST_CHECK(notes_of("-      \n        - [[b]]\n") == "b");
   DOCTEST_CHECK(notes_of("*\n\n    [[a]]\n") == "");  // at most one blank line begins an item
@@ -10598,6 +10599,8 @@ DOCTEST_TEST_CASE("math begins before something and ends after something that no
     DOCTEST_CHECK(notes_of(text) == "b");
   }
   DOCTEST_CHECK(notes_of("%%%[[a]]%% [[b]]") == "b");
+  DOCTEST_CHECK(notes_of("%%%%[[a]]%% [[b]]") == "a ; b");
+  DOCTEST_CHECK(notes_of("\\%%[[a]]%%") == "a");
   for (const char* text :
        {"$[[a]]$", "$x$5[[a]]$", "$$\n\n[[a]]$$", "x\n$$[[a]]$$", "<!--->[[a]]-->", "%%[[a]]%%", "<!-- [[a]]"}) {
     DOCTEST_CAPTURE(text);
@@ -11409,7 +11412,7 @@ DOCTEST_TEST_CASE("every power of two and its neighbours read back as themselves
 
 DOCTEST_TEST_CASE("numbers that are no JSON are refused where they go wrong") {
   for (const char* text : {"01", "1.", ".5", "1e", "1e+", "-", "+1", "--1", "0x10", "1.e5", "1e5.0", "-.5", "00",
-                           "1_000", "1d5", "1D5", "NaN", "Infinity", "-Infinity"}) {
+                           "1_000", "1d5", "1.5d5", "1.5D5", "NaN", "Infinity", "-Infinity"}) {
     DOCTEST_CHECK_FALSE(json::accept(text));
     DOCTEST_CHECK_FALSE(json::accept(std::string("[") + text + "]"));
   }
@@ -11490,6 +11493,8 @@ DOCTEST_TEST_CASE("errors say what, where and in which line") {
       {" \n ", "1:1: expected a value, found the end of the text"},
       {"[1 2]", "1:4: expected ',' or ']' after a value, found '2'"},
       {"[1,]", "1:4: expected a value, found ']'"},
+      {"[!]", "1:2: expected a value, found '!'"},
+      {"[\x7F]", "1:2: expected a value, found byte 0x7F"},
       {"{\"a\" 1}", "1:6: expected ':' after a key, found '1'"},
       {"{a:1}", "1:2: expected a key in quotes, found 'a'"},
       {"{\"a\":1,}", "1:8: expected a key in quotes, found '}'"},
@@ -13207,7 +13212,8 @@ inline std::string changes(const rename_report& report) {
 DOCTEST_TEST_CASE("rename_article moves the note and rewrites every link, keeping how each is written") {
   const vault v{{"dir/old.md", "# H\n[[old#H]] [[#H]] [[other]]"},
                 {"other.md", "[[old]] ![[ dir/old #H| text ]] [[Old.md]] `[[old]]` [[older]]\r\n| [[old\\|x]] |"},
-                {"older.md", "nothing"}};
+                {"older.md", "nothing"},
+                {"z.md", "[[old]]"}};
   std::error_code ec;
   rename_options dry;
   dry.dry_run = true;
@@ -13221,7 +13227,7 @@ DOCTEST_TEST_CASE("rename_article moves the note and rewrites every link, keepin
   DOCTEST_CHECK(changes(did) == changes(would));
   DOCTEST_CHECK(changes(did) ==
                 "else/new name.md:2:1 old->new name; other.md:1:1 old->new name; other.md:1:9 dir/old->else/new name; "
-                "other.md:1:33 Old.md->new name.md; other.md:2:3 old->new name; ");
+                "other.md:1:33 Old.md->new name.md; other.md:2:3 old->new name; z.md:1:1 old->new name; ");
   DOCTEST_CHECK(!v.has("dir/old.md"));
   DOCTEST_CHECK(v.text("else/new name.md") == "# H\n[[new name#H]] [[#H]] [[other]]");
   DOCTEST_CHECK(
