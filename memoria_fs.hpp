@@ -252,35 +252,17 @@ class owner {
   T* object_;
 };
 
-// Owns one object together with its copies, as std::shared_ptr does, which would be a twentieth of what it costs to
-// compile a small program.
+// What the copies of an exception share, because copying one must not throw. <filesystem>'s own exception holds a
+// std::shared_ptr, too; with one kind of it for every T an include costs less than with one for each.
+template <class T>
 class shared {
  public:
-  shared() noexcept = default;
-  template <class T>
-  explicit shared(owner<T> object)
-      : block_(new block{1, object.get(), [](void* o) noexcept { delete static_cast<T*>(o); }}) {
-    object.release();
-  }
-  shared(const shared& other) noexcept;
-  shared& operator=(shared other) noexcept {
-    block_ = detail::exchange(other.block_, block_);
-    return *this;
-  }
-  ~shared();
-
-  template <class T>
-  T& as() const noexcept {
-    return *static_cast<T*>(block_->object);
-  }
+  shared(T* object = nullptr) : object_(object) {}
+  const T& operator*() const noexcept { return *static_cast<const T*>(object_.get()); }
+  const T* operator->() const noexcept { return &**this; }
 
  private:
-  struct block {
-    std::size_t users;
-    void* object;
-    void (*destroy)(void*) noexcept;
-  };
-  block* block_ = nullptr;
+  std::shared_ptr<void> object_;
 };
 
 // A callable by its address, and back. A function's is no void*, but for a cast.
@@ -305,15 +287,15 @@ class error : public std::filesystem::filesystem_error {
  public:
   error(std::string operation, const path& file, const detail::status& why);
 
-  const std::string& operation() const noexcept { return text_.as<texts>().operation; }  // "atomic_write_text"
-  const std::string& step() const noexcept { return text_.as<texts>().step; }  // "fsync": the call that failed, if one did
-  const char* what() const noexcept override { return text_.as<texts>().what.c_str(); }
+  const std::string& operation() const noexcept { return text_->operation; }  // "atomic_write_text"
+  const std::string& step() const noexcept { return text_->step; }  // "fsync": the call that failed, if one did
+  const char* what() const noexcept override { return text_->what.c_str(); }
 
  private:
   struct texts {
     std::string operation, step, what;
   };
-  detail::shared text_;  // copying an exception must not throw
+  detail::shared<texts> text_;
 };
 
 // ---- [replace] ------------------------------------------------------------------------------------------------------
@@ -833,20 +815,20 @@ class json_error : public std::system_error {
  public:
   explicit json_error(json_problem problem);
 
-  const json_problem& problem() const noexcept { return facts_.as<facts>().problem; }
-  const std::string& reason() const noexcept { return facts_.as<facts>().problem.reason; }
-  std::size_t offset() const noexcept { return facts_.as<facts>().problem.offset; }
-  std::size_t line() const noexcept { return facts_.as<facts>().problem.line; }
-  std::size_t column() const noexcept { return facts_.as<facts>().problem.column; }
-  std::string message(std::string_view file) const { return facts_.as<facts>().problem.message(file); }
-  const char* what() const noexcept override { return facts_.as<facts>().what.c_str(); }
+  const json_problem& problem() const noexcept { return facts_->problem; }
+  const std::string& reason() const noexcept { return facts_->problem.reason; }
+  std::size_t offset() const noexcept { return facts_->problem.offset; }
+  std::size_t line() const noexcept { return facts_->problem.line; }
+  std::size_t column() const noexcept { return facts_->problem.column; }
+  std::string message(std::string_view file) const { return facts_->problem.message(file); }
+  const char* what() const noexcept override { return facts_->what.c_str(); }
 
  private:
   struct facts {
     json_problem problem;
     std::string what;
   };
-  detail::shared facts_;
+  detail::shared<facts> facts_;
 };
 
 class json;
@@ -1263,14 +1245,14 @@ class recovery_reporter {
   recovery_reporter() noexcept = default;
   template <class F, class = std::enable_if_t<!std::is_same_v<std::decay_t<F>, recovery_reporter>>>
   recovery_reporter(F&& f)
-      : target_(detail::owner(new std::decay_t<F>(std::forward<F>(f)))),
-        call_([](const detail::shared& target, const recovery_report& r) { target.as<std::decay_t<F>>()(r); }) {}
+      : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))),
+        call_([](void* target, const recovery_report& r) { (*static_cast<std::decay_t<F>*>(target))(r); }) {}
   explicit operator bool() const noexcept { return call_ != nullptr; }
-  void operator()(const recovery_report& report) const { call_(target_, report); }
+  void operator()(const recovery_report& report) const { call_(target_.get(), report); }
 
  private:
-  detail::shared target_;
-  void (*call_)(const detail::shared&, const recovery_report&) = nullptr;
+  std::shared_ptr<void> target_;
+  void (*call_)(void*, const recovery_report&) = nullptr;
 };
 
 enum class corruption_policy { use_default, raise };
@@ -1300,9 +1282,9 @@ class state_corruption_error : public error {
   state_corruption_error(const char* operation, const path& file, const detail::status& why, const path& backup,
                          json default_value, json_problem problem);
 
-  const path& backup_path() const noexcept { return facts_.as<facts>().backup; }           // empty: nothing was moved
-  const json& default_value() const noexcept { return facts_.as<facts>().default_value; }  // what the caller gave as fallback
-  const json_problem& problem() const noexcept { return facts_.as<facts>().problem; }      // reason, line and column
+  const path& backup_path() const noexcept { return facts_->backup; }           // empty: nothing was moved
+  const json& default_value() const noexcept { return facts_->default_value; }  // what the caller gave as fallback
+  const json_problem& problem() const noexcept { return facts_->problem; }      // reason, line and column
 
  private:
   struct facts {
@@ -1310,7 +1292,7 @@ class state_corruption_error : public error {
     json default_value;
     json_problem problem;
   };
-  detail::shared facts_;
+  detail::shared<facts> facts_;
 };
 
 // The value in `file`; `fallback` if there is no such file. A file that was read and is not JSON (also an empty one) is
@@ -2062,7 +2044,7 @@ MEMORIA_FS_INLINE bool detail::is(const std::error_code& code, errc e) noexcept 
   std::string what = detail::concat({operation, " \"", detail::printable(detail::to_utf8(file)), "\": ", why.step,
                                    stepped ? ": " : "", why.code.message(), noted ? " (" : "",
                                    detail::printable(why.note), noted ? ")" : ""});
-  text_ = detail::shared(detail::owner(new texts{std::move(operation), why.step, std::move(what)}));
+  text_ = new texts{std::move(operation), why.step, std::move(what)};
 }
 
 // ---- detail::lanes: several bytes compared at once, with what the compiler has on by default ------------------------
@@ -2194,23 +2176,13 @@ inline std::size_t count_bits(std::uint64_t x) noexcept {  // pairs, fours, byte
   return static_cast<std::size_t>(((x + (x >> 4)) & 0x0F0F0F0F0F0F0F0F) * 0x0101010101010101 >> 56);
 }
 
-// To a counter that threads share; returns what it was.
-inline std::size_t fetch_add(std::size_t& counter, std::size_t n) noexcept {
+// From a counter that threads share; returns what it was.
+inline std::size_t fetch_subtract(std::size_t& counter, std::size_t n) noexcept {
 #if defined(__GNUC__) || defined(__clang__)
-  return __atomic_fetch_add(&counter, n, __ATOMIC_ACQ_REL);
+  return __atomic_fetch_sub(&counter, n, __ATOMIC_ACQ_REL);
 #else
-  return reinterpret_cast<std::atomic<std::size_t>&>(counter).fetch_add(n, std::memory_order_acq_rel);
+  return reinterpret_cast<std::atomic<std::size_t>&>(counter).fetch_sub(n, std::memory_order_acq_rel);
 #endif
-}
-inline std::size_t fetch_subtract(std::size_t& counter, std::size_t n) noexcept { return fetch_add(counter, 0 - n); }
-
-MEMORIA_FS_INLINE shared::shared(const shared& other) noexcept : block_(other.block_) {
-  if (block_) fetch_add(block_->users, 1);
-}
-MEMORIA_FS_INLINE shared::~shared() {
-  if (block_ == nullptr || fetch_subtract(block_->users, 1) != 1) return;
-  block_->destroy(block_->object);
-  delete block_;
 }
 
 // Without a locale and correctly rounded; false: out of range, or the standard library cannot (libc++ before 20).
@@ -6493,7 +6465,7 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
   std::string what = problem.message();
-  facts_ = detail::shared(detail::owner(new facts{std::move(problem), std::move(what)}));
+  facts_ = new facts{std::move(problem), std::move(what)};
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
@@ -7076,7 +7048,7 @@ MEMORIA_FS_INLINE json update_state(const path& file, json fallback, json_change
                                                                  const detail::status& why, const path& backup,
                                                                  json default_value, json_problem problem)
     : error(operation, file, why),
-      facts_(detail::owner(new facts{backup, std::move(default_value), std::move(problem)})) {}
+      facts_(new facts{backup, std::move(default_value), std::move(problem)}) {}
 
 MEMORIA_FS_INLINE json_snapshot load_json_snapshot(const path& file, json fallback, const recovery_options& options,
                                                    std::error_code& ec) {
