@@ -3947,15 +3947,9 @@ inline bool replace_file(const path& file, std::string_view content, const write
 // ---- many files at once, and what crashed writers left
 
 struct staged_batch {
-  ~staged_batch() { discard(); }
-  void discard() noexcept {
-    for (replacement* const r : files) delete r;
-    files.resize(0);
-  }
-
   write_options options;
   open_directories shared;
-  plain_vector<replacement*> files;  // its own
+  std::vector<owner<replacement>> files;
   std::size_t committed = 0;
   path failed;    // what the last commit() failed at
   status doomed;  // a staged file that could not be synced: commit() will say so
@@ -3968,7 +3962,7 @@ struct staged_batch {
     status cannot_lock;  // then no sweeper can either
     os::lock_directory(entry->dir, true, true, cannot_lock);
   }
-  for (replacement* const r : batch.files) {
+  for (const auto& r : batch.files) {
     if (r->file && !seal(*r, s)) {
       batch.doomed = s;
       batch.failed = r->shown();
@@ -3983,8 +3977,7 @@ inline bool stage_once(staged_batch& batch, const path& file, std::string_view c
   owner<replacement> r(new replacement(batch.options));
   if (!locate(file, batch.options, r->t, s, &batch.shared) || !begin(*r, s) || !write(*r, content, s)) return false;
   os::start_writeback(r->file);
-  batch.files.push_back(r.get());
-  r.release();
+  batch.files.push_back(std::move(r));
   return true;
 }
 
@@ -4001,12 +3994,12 @@ inline bool publish_all(staged_batch& batch, status& s) {
   batch.committed = 0;
   s = detail::exchange(batch.doomed, {});
   if (s.failed()) return false;
-  for (replacement* const r : batch.files) {
+  for (const auto& r : batch.files) {
     if (!r->file || seal(*r, s)) continue;
     batch.failed = r->shown();
     return false;
   }
-  for (replacement* const r : batch.files) {
+  for (const auto& r : batch.files) {
     if (!publish(*r, s)) {
       batch.failed = r->shown();
       break;
@@ -4026,7 +4019,7 @@ inline bool publish_all(staged_batch& batch, status& s) {
 
 inline bool commit(staged_batch& batch, status& s) {
   const bool done = publish_all(batch, s);
-  batch.discard();
+  batch.files.clear();
   batch.shared.close();
   return done;
 }
