@@ -77,7 +77,7 @@ BREAKS = [
      "unit replace"),
     (BATCH, "out of descriptors: no proof of life", "    os::lock_directory(entry->dir, true, true, cannot_lock);", "",
      "unit replace"),
-    (BATCH, "out of descriptors: a failed sync is forgotten", "  s = std::exchange(batch.doomed, {});", "",
+    (BATCH, "out of descriptors: a failed sync is forgotten", "  s = detail::exchange(batch.doomed, {});", "",
      "unit replace"),
     (READ, "only the first piece is read", "    have += static_cast<std::size_t>(n);\n",
      "    have += static_cast<std::size_t>(n);\n    return out.resize(have), true;\n", "unit replace"),
