@@ -10985,6 +10985,10 @@ DOCTEST_TEST_CASE("a FIFO inside a confined_dir hangs nobody") {
     d.atomic_write_text("fifo", "x", ec);
     DOCTEST_CHECK(ec == errc::not_regular);
     DOCTEST_CHECK(d.exists("fifo", ec));
+    d.list("fifo", ec);
+    DOCTEST_CHECK(ec == std::errc::not_a_directory);
+    d.read_text("fifo/x", ec);
+    DOCTEST_CHECK(ec == std::errc::not_a_directory);
   });
 }
 
@@ -11459,6 +11463,7 @@ DOCTEST_TEST_CASE("errors say what, where and in which line") {
       {"[1 2]", "1:4: expected ',' or ']' after a value, found '2'"},
       {"[1,]", "1:4: expected a value, found ']'"},
       {"[!]", "1:2: expected a value, found '!'"},
+      {"[~]", "1:2: expected a value, found '~'"},
       {"[\x7F]", "1:2: expected a value, found byte 0x7F"},
       {"{\"a\" 1}", "1:6: expected ':' after a key, found '1'"},
       {"{a:1}", "1:2: expected a key in quotes, found 'a'"},
@@ -12487,6 +12492,29 @@ DOCTEST_TEST_CASE("save_json_if_unchanged notices a neighbour's change, also of 
   DOCTEST_CHECK(!ec);
 }
 
+#ifndef _WIN32
+DOCTEST_TEST_CASE("save_json_if_unchanged has saved what only is not durable, and nothing after any other failure") {
+  const scratch here;
+  const path file = here / "s.json";
+  std::error_code ec;
+  json_snapshot snapshot = load_json_snapshot(file, counter(0), ec);
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fsync directory" ? EIO : 0, SIZE_MAX};
+  };
+  DOCTEST_CHECK(save_json_if_unchanged(file, snapshot, counter(1), ec));
+  DOCTEST_CHECK(ec == errc::not_durable);
+  detail::os::seam() = [](const detail::os::event& e) {
+    return detail::os::verdict{std::string_view(e.call) == "fsync" ? EIO : 0, SIZE_MAX};
+  };
+  DOCTEST_CHECK(!save_json_if_unchanged(file, snapshot, counter(2), ec));
+  detail::os::seam() = nullptr;
+  DOCTEST_CHECK(ec == std::errc::io_error);
+  DOCTEST_CHECK(load_json(file, ec) == counter(1));
+  DOCTEST_CHECK(save_json_if_unchanged(file, snapshot, counter(3), ec));  // the snapshot went along, and only once
+  DOCTEST_CHECK(!ec);
+}
+#endif
+
 DOCTEST_TEST_CASE("through a symbolic link, lock, backup and file live beside what it leads to") {
   if (!can_symlink()) {
     DOCTEST_MESSAGE("skipped: no symbolic links here");
@@ -12654,6 +12682,16 @@ DOCTEST_TEST_CASE("count_inbound_links counts notes, sees through aliases, and l
 }
 
 #ifndef _WIN32
+DOCTEST_TEST_CASE("count_inbound_links leaves the note out under another name, too") {
+  const vault v{{"a.md", "[[x]]"}, {"b.md", "[[x]]"}};
+  std::filesystem::create_symlink("a.md", v / "c.md");
+  std::error_code ec;
+  DOCTEST_CHECK(count_inbound_links("x", v.dir, ec) == 3);
+  DOCTEST_CHECK(count_inbound_links("x", v.dir, v / "a.md", ec) == 1);
+  DOCTEST_CHECK(count_inbound_links("x", v.dir, v / "c.md", ec) == 1);
+  DOCTEST_CHECK(!ec);
+}
+
 DOCTEST_TEST_CASE("count_inbound_links: a note that vanishes between listing and reading links to nothing") {
   static const vault v{{"a.md", "[[x]]"}, {"b.md", "[[x]]"}, {"c.md", "[[x]]"}};
   static const char* call;
@@ -12869,6 +12907,8 @@ DOCTEST_TEST_CASE("inbound counts are of notes, links to oneself do not count, o
   DOCTEST_CHECK(out == "a.md c.md ");
   out.clear();
   const std::size_t b = g.find("b").value();
+  DOCTEST_CHECK(g.backlinks(b).size() == 3);
+  DOCTEST_CHECK(g.backlinks(g.find("d").value()).size() == 1);
   for (const graph_link link : g.backlinks(b))
     out.append(g.notes()[link.source].name).append(std::to_string(link.position.column)) += " ";
   DOCTEST_CHECK(out == "a.md1 a.md7 c.md1 ");
