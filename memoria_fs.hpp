@@ -815,20 +815,17 @@ class json_error : public std::system_error {
  public:
   explicit json_error(json_problem problem);
 
-  const json_problem& problem() const noexcept { return facts_->problem; }
-  const std::string& reason() const noexcept { return facts_->problem.reason; }
-  std::size_t offset() const noexcept { return facts_->problem.offset; }
-  std::size_t line() const noexcept { return facts_->problem.line; }
-  std::size_t column() const noexcept { return facts_->problem.column; }
-  std::string message(std::string_view file) const { return facts_->problem.message(file); }
-  const char* what() const noexcept override { return facts_->what.c_str(); }
+  const json_problem& problem() const noexcept { return *problem_; }
+  const std::string& reason() const noexcept { return problem_->reason; }
+  std::size_t offset() const noexcept { return problem_->offset; }
+  std::size_t line() const noexcept { return problem_->line; }
+  std::size_t column() const noexcept { return problem_->column; }
+  std::string message(std::string_view file) const { return problem_->message(file); }
+  const char* what() const noexcept override { return what_->c_str(); }
 
  private:
-  struct facts {
-    json_problem problem;
-    std::string what;
-  };
-  detail::shared<facts> facts_;
+  detail::shared<json_problem> problem_;
+  detail::shared<std::string> what_;
 };
 
 class json;
@@ -1144,7 +1141,37 @@ class json {
 
   explicit json(kind k) noexcept : json() { cell_.kind = k; }
   template <class T>
-  bool read_into(T& value) const;
+  bool read_into(T& value) const {
+    if constexpr (std::is_same_v<T, json>) {
+      return value = *this, true;
+    } else if constexpr (std::is_same_v<T, bool>) {
+      return value = cell_.payload != 0, is_boolean();
+    } else if constexpr (std::is_integral_v<T>) {
+      const detail::json_cell whole = detail::whole_of(cell_);
+      value = static_cast<T>(whole.payload);
+      const json same = +value;  // if the value fits
+      return same.cell_.kind == whole.kind && same.cell_.payload == whole.payload;
+    } else if constexpr (std::is_floating_point_v<T>) {
+      if (!is_number()) return false;
+      const double number = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
+      const bool special = is_number_float() && !(number - number == 0);  // NaN and infinities are had in every type
+      if (!special && !(number >= -highest && number <= highest)) return false;
+      return value = static_cast<T>(number), true;
+    } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>) {
+      if (is_string()) value = detail::string_of(cell_);
+      return is_string();
+    } else {
+      static_assert(std::is_same_v<T, std::vector<typename T::value_type>>, "json holds no such type");
+      if (!is_array()) return false;
+      value.reserve(size());
+      for (const json& element : *this) {
+        typename T::value_type one{};
+        if (!element.read_into(one)) return false;
+        value.push_back(std::move(one));
+      }
+      return true;
+    }
+  }
   json* first() const noexcept;
   std::ptrdiff_t step() const noexcept { return is_object() ? 2 : 1; }
   json* find_member(std::string_view key) const noexcept;
@@ -1176,41 +1203,6 @@ struct json_member {
 
 }  // namespace detail
 
-template <class T>
-bool json::read_into(T& value) const {
-  if constexpr (std::is_same_v<T, json>) {
-    value = *this;
-    return true;
-  } else if constexpr (std::is_same_v<T, bool>) {
-    value = cell_.payload != 0;
-    return is_boolean();
-  } else if constexpr (std::is_integral_v<T>) {
-    const detail::json_cell whole = detail::whole_of(cell_);
-    value = static_cast<T>(whole.payload);
-    const json same = +value;  // if the value fits
-    return same.cell_.kind == whole.kind && same.cell_.payload == whole.payload;
-  } else if constexpr (std::is_floating_point_v<T>) {
-    if (!is_number()) return false;
-    const double number = detail::number_of(cell_), highest = static_cast<double>(std::numeric_limits<T>::max());
-    const bool special = is_number_float() && !(number - number == 0);  // NaN and infinities are had in every type
-    const bool fits = special || (number >= -highest && number <= highest);
-    if (fits) value = static_cast<T>(number);
-    return fits;
-  } else if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>) {
-    if (is_string()) value = detail::string_of(cell_);
-    return is_string();
-  } else {
-    static_assert(std::is_same_v<T, std::vector<typename T::value_type>>, "json holds no such type");
-    if (!is_array()) return false;
-    value.reserve(size());
-    for (const json& element : *this) {
-      typename T::value_type one{};
-      if (!element.read_into(one)) return false;
-      value.push_back(std::move(one));
-    }
-    return true;
-  }
-}
 // ---- [state] --------------------------------------------------------------------------------------------------------
 //
 // JSON state files shared by several processes, some of them Python: written byte for byte as json.dumps(value,
@@ -6457,8 +6449,8 @@ inline std::size_t pointer_index(std::string_view token) noexcept {
 }
 
 [[gnu::cold]] MEMORIA_FS_INLINE json_error::json_error(json_problem problem) : std::system_error(problem.code) {
-  std::string what = problem.message();
-  facts_ = new facts{std::move(problem), std::move(what)};
+  what_ = new std::string(problem.message());
+  problem_ = new json_problem(std::move(problem));
 }
 
 MEMORIA_FS_INLINE json::json(std::string_view text) : json() {
