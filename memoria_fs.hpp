@@ -243,7 +243,7 @@ class owner {
   ~owner() { delete object_; }
 
   T* get() const noexcept { return object_; }
-  T* release() noexcept { return exchange(object_, nullptr); }
+  T* release() noexcept { return detail::exchange(object_, nullptr); }
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
   explicit operator bool() const noexcept { return object_ != nullptr; }
@@ -4773,7 +4773,7 @@ inline void enter_items(wikilink_scan& s, line_prefix& p) noexcept {
 // At the beginning of a line: skips it if it is code or blank, else moves to its content.
 inline void begin_line(wikilink_scan& s) noexcept {
   const std::string_view text = s.text;
-  const unsigned empty_items = detail::exchange(s.empty_item, false) ? 1 : 0;  // a blank line ends such an item (CM 5.2)
+  const unsigned empty_items = detail::exchange(s.empty_item, false) ? 1 : 0;  // a blank line ends it (CM 5.2)
   if (text[s.at] == '\n' && s.quotes == 0) {
     s.depth -= empty_items;
     s.in_paragraph = false;
@@ -11373,7 +11373,7 @@ DOCTEST_TEST_CASE("every power of two and its neighbours read back as themselves
 
 DOCTEST_TEST_CASE("numbers that are no JSON are refused where they go wrong") {
   for (const char* text : {"01", "1.", ".5", "1e", "1e+", "-", "+1", "--1", "0x10", "1.e5", "1e5.0", "-.5", "00",
-                           "1_000", "1d5", "1.5d5", "1.5D5", "NaN", "Infinity", "-Infinity"}) {
+                           "1_000", "1d5", "1D5", "1.5d5", "1.5D5", "NaN", "Infinity", "-Infinity"}) {
     DOCTEST_CHECK_FALSE(json::accept(text));
     DOCTEST_CHECK_FALSE(json::accept(std::string("[") + text + "]"));
   }
